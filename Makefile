@@ -1,0 +1,272 @@
+# Vireo: the only entry. `make help` lists what it does, docs/building.md says more.
+
+VERSION := 0.1.0
+ARCH    ?= x86_64
+BUILD   ?= build
+B       := $(BUILD)/$(ARCH)
+
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+MAKEFLAGS += --no-builtin-rules
+
+# V=1 shows the commands.
+V ?= 0
+Q := $(if $(filter 1,$(V)),,@)
+say = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' '$(1)' '$(2)')
+
+# $(call keep,TEXT) is a recipe for a file that changes only when TEXT does: a prerequisite for what depends on flags or lists.
+keep = @mkdir -p $(@D); printf '%s\n' '$(subst ','\'',$(1))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(1))' > $@
+
+# Debian packages, each asked for by the targets that use it: installed when missing, see tools/need.
+need = @tools/need '$(1)' $(2)
+
+# ---- toolchain ----
+# gcc; CC=clang for clang; CROSS_COMPILE=x86_64-elf- or x86_64-linux-gnu- for a cross toolchain. On a host of another architecture
+# Debian's cross compiler is the default.
+ifneq ($(shell uname -m),$(ARCH))
+CROSS_COMPILE ?= $(ARCH)-linux-gnu-
+endif
+ifeq ($(origin CC),default)
+CC := $(CROSS_COMPILE)gcc
+endif
+TARGET_GCC := $(CROSS_COMPILE)gcc
+LD         := $(CROSS_COMPILE)ld
+NM         := $(CROSS_COMPILE)nm
+OBJCOPY    := $(CROSS_COMPILE)objcopy
+STRIP      := $(CROSS_COMPILE)strip
+
+ifneq ($(findstring clang,$(notdir $(CC))),)
+PACKAGES_CC := clang
+CC_TARGET    = --target=$(ARCH)-elf
+CC_INCLUDE   = $(shell $(CC) -print-resource-dir)/include
+else
+PACKAGES_CC := $(if $(filter x86_64-linux-gnu-,$(CROSS_COMPILE)),gcc-x86-64-linux-gnu)
+CC_TARGET    =
+CC_INCLUDE   = $(shell $(CC) -print-file-name=include)
+endif
+PACKAGES_BUILD := newlib-source xz-utils libc6-dev $(PACKAGES_CC)
+
+# ---- flags ----
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Werror
+INCLUDES := -I. -Ilib -Ilib/include -Iarch/include
+DEFINES  := -DVIREO_VERSION='"$(VERSION)"'
+LANGUAGE := -std=gnu2x $(INCLUDES) $(DEFINES)
+
+# Freestanding x86_64. No red zone: interrupts use the stack that they find. The host's headers and its macros stay out.
+TARGET = $(CC_TARGET) -m64 -g -fno-pic -fno-pie -fno-common -fno-stack-protector -fcf-protection=none -mno-red-zone \
+         -fno-asynchronous-unwind-tables -fno-omit-frame-pointer -ffunction-sections -fdata-sections \
+         -U__linux__ -U__linux -Ulinux -U__unix__ -U__unix -Uunix -D_POSIX_TIMERS=1 -D_POSIX_MONOTONIC_CLOCK=1 \
+         -nostdinc -isystem $(CC_INCLUDE) -isystem $(NEWLIB)/include -Iarch/$(ARCH)/include
+# Small code where little time is spent, fast code on the data path.
+OPTIMIZE  = -Os
+DATA_PATH = $(B)/virtio/% $(B)/drivers/% $(B)/lib/class/% $(B)/lib/event.c.o
+# The kernel leaves vector registers alone; programs may use them.
+CFLAGS_KERNEL = $(LANGUAGE) $(WARNINGS) $(TARGET) $(OPTIMIZE) -ffreestanding -mgeneral-regs-only
+CFLAGS_APPS   = $(LANGUAGE) $(WARNINGS) $(TARGET) $(OPTIMIZE) -ffreestanding
+CFLAGS_USER   = $(LANGUAGE) -Wall $(TARGET) -O2 $(CFLAGS)
+
+LDFLAGS_IMAGE = -m elf_x86_64 -nostdlib -static --gc-sections -z max-page-size=4096 -z noexecstack --no-warn-execstack --build-id=none
+LIBS          = $(NEWLIB)/lib/libm.a $(NEWLIB)/lib/libc.a
+
+# ---- newlib: built once from Debian's sources ----
+NEWLIB_VERSION := $(or $(patsubst newlib-%.tar.xz,%,$(notdir $(lastword $(sort $(wildcard /usr/src/newlib/newlib-*.tar.xz))))),3.3.0)
+NEWLIB         ?= $(BUILD)/newlib-$(NEWLIB_VERSION)
+
+.PHONY: need-build newlib
+need-build:
+	$(call need,build,$(PACKAGES_BUILD))
+newlib: $(NEWLIB)/done ## build newlib only (what all images need, about two minutes, once)
+$(NEWLIB)/done: FORCE | need-build
+	$(Q)tools/newlib '$(NEWLIB)' '$(NEWLIB_VERSION)' '$(TARGET_GCC)' '$(CROSS_COMPILE)'
+
+# ---- the image ----
+KERNEL_SRC := $(sort $(wildcard arch/$(ARCH)/*.[cS] boot/*.[cS] lib/*.c lib/newlib/*.c lib/class/*.c virtio/*.c drivers/*/*.c))
+APPS_SRC   := $(sort $(wildcard apps/*.c))
+KERNEL_OBJ := $(KERNEL_SRC:%=$(B)/%.o)
+APPS_OBJ   := $(APPS_SRC:%=$(B)/%.o)
+IMAGE_OBJ  := $(KERNEL_OBJ) $(APPS_OBJ)
+
+.PHONY: all size FORCE
+all: $(B)/vireo.elf ## the image build/ARCH/vireo.elf, with all drivers and programs (default)
+
+FORCE:
+
+$(B)/flags: FORCE | need-build
+	$(call keep,$(CC) $(CFLAGS_KERNEL) $(CFLAGS_APPS) $(LD) $(LDFLAGS_IMAGE))
+$(B)/objects: FORCE
+	$(call keep,$(IMAGE_OBJ))
+
+$(KERNEL_OBJ): CFLAGS_OBJ = $(CFLAGS_KERNEL)
+$(APPS_OBJ): CFLAGS_OBJ = $(CFLAGS_APPS)
+$(filter $(DATA_PATH),$(IMAGE_OBJ)): OPTIMIZE = -O2
+$(IMAGE_OBJ): $(B)/%.o: % $(B)/flags $(NEWLIB)/done
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CFLAGS_OBJ) -MMD -MP -c -o $@ $<
+
+# Two links: backtraces name functions, so the image carries the names that the first link found.
+define link_image
+	$(call say,LD,$@)
+	$(Q)$(LD) $(LDFLAGS_IMAGE) -T linker/$(ARCH).ld -o $@.first $(filter %.o,$^) $(LIBS)
+	$(Q)tools/ksyms.sh $(NM) $@.first > $@.symbols.S
+	$(Q)$(CC) $(CC_TARGET) -c -o $@.symbols.o $@.symbols.S
+	$(Q)$(LD) $(LDFLAGS_IMAGE) -T linker/$(ARCH).ld -Map=$(@:.elf=.map) -o $@ $(filter %.o,$^) $@.symbols.o $(LIBS)
+	@rm -f $@.first $@.symbols.S $@.symbols.o
+endef
+
+$(B)/vireo.elf: $(IMAGE_OBJ) linker/$(ARCH).ld tools/ksyms.sh $(B)/objects $(B)/flags
+	$(link_image)
+
+$(B)/%.stripped.elf: $(B)/%.elf
+	$(Q)$(STRIP) -o $@ $<
+
+size: $(B)/vireo.stripped.elf ## the size of the stripped image, in bytes, and its largest parts
+	@$(NM) --size-sort -S -t d $(B)/vireo.elf | tail -n 20
+	@wc -c < $<
+
+-include $(IMAGE_OBJ:.o=.d)
+
+# ---- a program of your own: make app SRC="hello.c more.c" [NAME=hello] [CFLAGS=...] ----
+# Links main() of SRC with all of Vireo into build/ARCH/NAME.elf. It runs by default; NAME.args="..." on the kernel command line are
+# its arguments. `make run SRC=...` builds and boots it.
+ifdef SRC
+NAME    ?= $(subst -,_,$(basename $(notdir $(firstword $(SRC)))))
+APP     ?= $(NAME)
+IMAGE   := $(B)/$(NAME).elf
+USER_B  := $(B)/programs/$(NAME)
+user_obj = $(USER_B)/$(subst /,_,$(abspath $(1))).o
+USER_OBJ := $(USER_B)/start.o $(foreach src,$(SRC),$(call user_obj,$(src)))
+
+$(USER_B)/flags: FORCE | need-build
+	$(call keep,$(CC) $(CFLAGS_USER) $(SRC))
+$(USER_B)/start.o: lib/newlib/program/start.c $(USER_B)/flags $(B)/flags $(NEWLIB)/done
+	$(Q)$(CC) $(CFLAGS_APPS) -DPROGRAM_NAME=$(NAME) -MMD -MP -c -o $@ $<
+define user_rule
+$(call user_obj,$(1)): $(1) $(USER_B)/flags $(NEWLIB)/done
+	$$(call say,CC,$(1))
+	$(Q)$$(CC) $$(CFLAGS_USER) -MMD -MP -c -o $$@ $$<
+endef
+$(foreach src,$(SRC),$(eval $(call user_rule,$(src))))
+
+$(IMAGE): $(IMAGE_OBJ) $(USER_OBJ) linker/$(ARCH).ld tools/ksyms.sh $(B)/objects $(B)/flags
+	$(link_image)
+-include $(USER_OBJ:.o=.d)
+endif
+IMAGE ?= $(B)/vireo.elf
+
+.PHONY: app
+app: ## your program as an image: make app SRC="hello.c more.c" [NAME=hello] [CFLAGS=...]
+	$(if $(SRC),,$(error make app wants SRC="hello.c ..."))
+	@$(MAKE) --no-print-directory $(IMAGE)
+	@echo "$(IMAGE) runs $(NAME) by default; boot it with: make run SRC=\"$(SRC)\""
+
+# ---- run ----
+QEMU ?= qemu-system-$(ARCH)
+PACKAGES_QEMU := $(if $(filter qemu-system-x86_64,$(QEMU)),qemu-system-x86 qemu-system-data seabios)
+
+.PHONY: run need-run
+need-run:
+	$(call need,boot,$(PACKAGES_QEMU))
+run: $(IMAGE) need-run ## boot it: [MACHINE=q35|pc|microvm] [APP=shell|selftest|bench] [SMP=1] [MEM=256M] [QEMU=...] [CMDLINE="..."] [ARGS="..."]
+	@tools/run
+run: export MACHINE := $(MACHINE)
+run: export APP := $(APP)
+run: export SMP := $(SMP)
+run: export MEM := $(MEM)
+run: export CMDLINE := $(CMDLINE)
+run: export ARGS := $(ARGS)
+run: export IMAGE := $(IMAGE)
+run: export RUN_DIR := $(BUILD)/run
+export QEMU
+
+# ---- host tests: the real sources on this machine, against arch/host and a software device, under sanitizers ----
+# HOST_KIND: test (ASan and UBSan), coverage (gcov), fuzz (clang's libFuzzer): each has objects of its own.
+HOST_KIND ?= test
+HOST_CC   ?= $(if $(filter fuzz,$(HOST_KIND)),clang,gcc)
+H         := $(BUILD)/host/$(HOST_KIND)
+HOST_FLAGS_test     := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
+HOST_FLAGS_coverage := -O0 --coverage
+HOST_FLAGS_fuzz     := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+HOST_FLAGS   = $(LANGUAGE) $(WARNINGS) -g -fno-omit-frame-pointer -pthread -D_GNU_SOURCE -Iarch/host/include -Itests/host $(HOST_FLAGS_$(HOST_KIND))
+HOST_SRC    := $(sort $(wildcard lib/*.c lib/class/*.c virtio/*.c drivers/*/*.c arch/host/*.c) \
+               $(filter-out $(wildcard tests/host/test_*.c),$(wildcard tests/host/*.c)))
+HOST_TESTS  := $(sort $(wildcard tests/host/test_*.c))
+HOST_FUZZ   := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+HOST_OBJ    := $(HOST_SRC:%=$(H)/%.o)
+HOST_ALL    := $(HOST_OBJ) $(HOST_TESTS:%=$(H)/%.o) $(HOST_FUZZ:%=$(H)/%.o)
+HOST_BIN    := $(HOST_TESTS:tests/host/%.c=$(H)/%)
+FUZZ_BIN    := $(HOST_FUZZ:tests/fuzz/%.c=$(H)/%)
+
+.PHONY: need-host test test-host test-system
+need-host:
+	$(call need,build the host tests,libc6-dev libcmocka-dev)
+$(H)/flags: FORCE
+	$(call keep,$(HOST_CC) $(HOST_FLAGS))
+$(H)/objects: FORCE
+	$(call keep,$(HOST_OBJ))
+$(HOST_ALL): $(H)/%.o: % $(H)/flags | need-host
+	@mkdir -p $(@D)
+	$(call say,HOSTCC,$<)
+	$(Q)$(HOST_CC) $(HOST_FLAGS) -MMD -MP -c -o $@ $<
+$(HOST_BIN): $(H)/%: $(H)/tests/host/%.c.o $(HOST_OBJ) $(H)/objects
+	$(call say,HOSTLD,$@)
+	$(Q)$(HOST_CC) $(HOST_FLAGS) -o $@ $(filter %.o,$^) -lcmocka
+$(FUZZ_BIN): $(H)/%: $(H)/tests/fuzz/%.c.o $(HOST_OBJ) $(H)/objects
+	$(call say,HOSTLD,$@)
+	$(Q)$(HOST_CC) $(HOST_FLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) -lcmocka
+-include $(HOST_ALL:.o=.d)
+
+# ---- test ----
+test: ## host tests and system tests; the last line counts both
+	@rm -f $(BUILD)/host/test/count $(BUILD)/system/count
+	@$(MAKE) --no-print-directory test-host || true
+	@$(MAKE) --no-print-directory test-system || true
+	@tools/test-sum $(BUILD)/host/test/count $(BUILD)/system/count
+
+test-host: $(HOST_BIN) ## host tests: every test runs, failures are summed up
+	@tools/test-host $(H) $(HOST_BIN)
+
+test-system: $(B)/vireo.elf need-run ## boot the image in a VMM (QEMU=...) and check its effects from outside; PYTEST="-k blk" selects
+	$(call need,run the system tests,python3-pytest python3-pytest-xdist)
+	@VIREO_IMAGE=$(abspath $(B)/vireo.elf) tools/test-system $(BUILD)/system -n 2 $(PYTEST)
+
+.PHONY: coverage fuzz
+coverage: ## line and branch coverage of virtio/, drivers/ and lib/ from the host tests
+	$(call need,measure coverage,gcovr)
+	@find $(BUILD)/host/coverage -name '*.gcda' -delete 2>/dev/null || true
+	@$(MAKE) --no-print-directory test-host HOST_KIND=coverage
+	@gcovr -r . --object-directory $(BUILD)/host/coverage -f virtio/ -f drivers/ -f lib/ --exclude-unreachable-branches -s $(BUILD)/host/coverage
+
+T ?= 60
+fuzz: ## fuzz with clang's libFuzzer, T=60 seconds for each target of tests/fuzz
+	$(call need,fuzz,clang libclang-rt-14-dev)
+	@$(MAKE) --no-print-directory fuzz-run HOST_KIND=fuzz
+.PHONY: fuzz-run
+fuzz-run: $(FUZZ_BIN)
+	@tools/fuzz $(T) $(FUZZ_BIN)
+
+.PHONY: model
+model: ## check the models of the notification protocol with spin: they hold, and every seeded mistake is found
+	$(call need,check the models,gcc spin)
+	@tools/model $(BUILD)/model
+
+# ---- lint ----
+.PHONY: lint format
+lint: ## formatting, include edges, cppcheck, shellcheck, white space
+	$(call need,check the sources,git clang-format cppcheck shellcheck python3)
+	@tools/lint
+
+format: ## format the C sources as .clang-format says
+	$(call need,format,git clang-format)
+	@git ls-files --cached --others --exclude-standard '*.c' '*.h' | xargs clang-format -i
+
+# ---- the rest ----
+.PHONY: clean distclean help
+clean: ## remove what was built, except newlib
+	rm -rf $(filter-out $(BUILD)/newlib-%,$(wildcard $(BUILD)/*))
+distclean: ## remove build/ with newlib
+	rm -rf $(BUILD)
+help: ## this list
+	@echo "make [TARGET] [ARCH=x86_64] [CC=gcc|clang] [CROSS_COMPILE=x86_64-elf-] [BUILD=build] [V=1]"
+	@awk -F ':.*## ' '/^[a-z-]+:.* ## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -1,0 +1,10 @@
+#ifndef IMPL_CPU_H
+#define IMPL_CPU_H
+
+void cpu_relax(void);
+unsigned long cpu_irq_save(void);
+void cpu_irq_restore(unsigned long state);
+void cpu_idle(void);
+static inline unsigned cpu_index(void) { return 0; }
+
+#endif

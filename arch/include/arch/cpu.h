@@ -1,0 +1,20 @@
+/*
+ * The CPU: interrupt masking and sleep.
+ *
+ * Each architecture gives in <impl/cpu.h>:
+ *
+ *   void cpu_relax(void);                       a hint in a spin loop
+ *   unsigned long cpu_irq_save(void);           mask interrupts on this CPU, return the former state
+ *   void cpu_irq_restore(unsigned long state);
+ *   void cpu_idle(void);                        call with interrupts masked: unmasks and sleeps in one step, so that an
+ *                                               interrupt that arrived since the mask still wakes it; masked on return
+ *   unsigned cpu_index(void);                   0 .. CPU_MAX - 1, this CPU
+ */
+#ifndef ARCH_CPU_H
+#define ARCH_CPU_H
+
+#define CPU_MAX 64
+
+#include <impl/cpu.h>
+
+#endif

@@ -1,0 +1,83 @@
+/*
+ * Time: the TSC, scaled to nanoseconds, counted from the entry into the image; and the one interrupt that ends a sleep, from the
+ * TSC's deadline register where the CPU has it, else from the local APIC's timer.
+ *
+ * Scaling is a multiplication by a fixed-point factor. It uses 128 bits, so it does not overflow and rounds down: time never
+ * runs backwards.
+ */
+#include <arch/clock.h>
+
+#include <base/log.h>
+#include <base/util.h>
+
+#include "local.h"
+#include "x86.h"
+
+#define NS_PER_S UINT64_C(1000000000)
+#define TICKS_SHIFT 30 /* of ticks per nanosecond: room for 17 GHz */
+
+#define LVT_DEADLINE (2u << 17)
+
+static uint64_t tsc_hz, lapic_hz;
+static uint64_t ns_per_tick;  /* 32 bits of fraction */
+static uint64_t ticks_per_ns; /* TICKS_SHIFT bits of fraction */
+static uint64_t armed_ns = UINT64_MAX;
+static bool deadline_mode;
+
+static uint64_t scale(uint64_t value, uint64_t factor, unsigned shift)
+{
+	return (uint64_t)((unsigned __int128)value * factor >> shift);
+}
+
+uint64_t clock_hz(void) { return tsc_hz; }
+
+uint64_t clock_ns(void) { return scale(clock_ticks() - boot_ticks, ns_per_tick, 32); }
+
+/* The local APIC's timer has 32 bits: a long wait ends early, and clock_interrupt() goes on. */
+static void start_countdown(uint64_t deadline_ns)
+{
+	uint64_t now = clock_ns(), wait = deadline_ns > now ? MIN(deadline_ns - now, NS_PER_S) : 0;
+
+	lapic_timer_start((uint32_t)MAX(MIN(wait * (lapic_hz / 1000) / 1000000, (uint64_t)UINT32_MAX), UINT64_C(1)));
+}
+
+void clock_arm(uint64_t deadline_ns)
+{
+	armed_ns = deadline_ns;
+	if (deadline_ns == UINT64_MAX && deadline_mode)
+		wrmsr(MSR_TSC_DEADLINE, 0);
+	else if (deadline_ns == UINT64_MAX)
+		lapic_timer_start(0);
+	else if (deadline_mode)
+		wrmsr(MSR_TSC_DEADLINE, boot_ticks + scale(deadline_ns, ticks_per_ns, TICKS_SHIFT) + 1);
+	else
+		start_countdown(deadline_ns);
+}
+
+void clock_interrupt(void)
+{
+	if (armed_ns != UINT64_MAX && clock_ns() < armed_ns)
+		clock_arm(armed_ns);
+	else
+		armed_ns = UINT64_MAX;
+}
+
+void clock_init(void)
+{
+	deadline_mode = cpuid(1).ecx & BIT64(24);
+
+	struct rates rates = rates_find(!deadline_mode);
+
+	tsc_hz = rates.tsc_hz;
+	lapic_hz = rates.lapic_hz;
+	ns_per_tick = (NS_PER_S << 32) / tsc_hz;
+	ticks_per_ns = (tsc_hz << TICKS_SHIFT) / NS_PER_S;
+	lapic_timer_setup(VECTOR_TIMER | (deadline_mode ? LVT_DEADLINE : 0));
+	log_info("clock: TSC %u.%03u MHz (%s, error %u ppm)", (unsigned)(tsc_hz / 1000000), (unsigned)(tsc_hz / 1000 % 1000),
+	         rates.source, rates.error_ppm);
+	if (deadline_mode)
+		log_info("timer: TSC deadline, %s", lapic_is_x2apic() ? "x2APIC" : "xAPIC");
+	else
+		log_info("timer: %s at %u.%03u MHz", lapic_is_x2apic() ? "x2APIC" : "xAPIC", (unsigned)(lapic_hz / 1000000),
+		         (unsigned)(lapic_hz / 1000 % 1000));
+}

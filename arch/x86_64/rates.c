@@ -1,0 +1,223 @@
+/*
+ * How fast the TSC and the local APIC's timer count.
+ *
+ * Told, where somebody tells: CPUID 15h and 16h, the hypervisors' leaf 40000010h, kvm-clock. Measured otherwise, both at once,
+ * over a few milliseconds against a counter of known rate. Where there is none, the local APIC's timer is the reference: under
+ * hypervisors it counts at 1 GHz, less where somebody chose so.
+ *
+ * A measurement takes the time between two ticks of the reference, each caught between two readings of the TSC. Between those the
+ * hypervisor may take the CPU away; so each end is the best of a few ticks, and what uncertainty is left is the stated error.
+ */
+#include <arch/clock.h>
+#include <base/log.h>
+#include <base/util.h>
+
+#include "local.h"
+#include "x86.h"
+
+#define KHZ UINT64_C(1000)
+#define MHZ UINT64_C(1000000)
+#define GHZ UINT64_C(1000000000)
+
+#define HALVES_PER_SECOND 1000 /* one over the time that half a measurement takes: 1 ms */
+#define TICKS_TRIED 4          /* at each end */
+#define READS_MAX 100000       /* without a tick: the reference stands still */
+#define ERROR_MAX_PPM 10000    /* worse is not believed */
+#define LVT_MASKED (1u << 16)
+
+#define LEAF_CRYSTAL 0x15
+#define LEAF_FREQUENCY 0x16
+#define LEAF_HYPERVISOR 0x40000000
+#define LEAF_HYPERVISOR_RATES 0x40000010
+
+/* ---- told ---- */
+
+static bool rates_from_cpuid(struct rates *rates)
+{
+	struct cpuid crystal = cpuid(LEAF_CRYSTAL), base = cpuid(LEAF_FREQUENCY);
+
+	if (!crystal.eax || !crystal.ebx)
+		return false;
+	/* The local APIC is often not driven by that crystal in a virtual machine. */
+	if (crystal.ecx)
+		rates->tsc_hz = (uint64_t)crystal.ecx * crystal.ebx / crystal.eax;
+	else
+		rates->tsc_hz = (base.eax & 0xffff) * MHZ;
+	rates->source = "CPUID 15h";
+	return rates->tsc_hz != 0;
+}
+
+static bool rates_from_hypervisor(struct rates *rates)
+{
+	struct cpuid r;
+
+	if (!(cpuid(1).ecx & BIT64(31)))
+		return false;
+	r = cpuid(LEAF_HYPERVISOR_RATES);
+	rates->tsc_hz = r.eax * KHZ;
+	rates->lapic_hz = r.ebx * KHZ;
+	rates->source = "CPUID 40000010h";
+	return rates->tsc_hz != 0;
+}
+
+#define KVM_FEATURE_CLOCKSOURCE2 BIT64(3)
+#define MSR_KVM_SYSTEM_TIME 0x4b564d01
+
+/* pvclock_vcpu_time_info */
+struct kvm_clock {
+	uint32_t version, reserved0; /* odd: being written */
+	uint64_t tsc_timestamp, system_time;
+	uint32_t tsc_to_ns; /* nanoseconds = (ticks << shift) * this / 2^32 */
+	int8_t shift;
+	uint8_t flags, reserved1[2];
+};
+_Static_assert(sizeof(struct kvm_clock) == 32, "pvclock_vcpu_time_info");
+
+static bool rates_from_kvm(struct rates *rates)
+{
+	static volatile struct kvm_clock clock __attribute__((aligned(32)));
+	struct cpuid id = cpuid(LEAF_HYPERVISOR), features = cpuid(LEAF_HYPERVISOR + 1);
+
+	/* "KVMKVMKVM" */
+	if (!(cpuid(1).ecx & BIT64(31)) || id.ebx != 0x4b4d564b || id.ecx != 0x564b4d56 ||
+	    !(features.eax & KVM_FEATURE_CLOCKSOURCE2))
+		return false;
+	wrmsr(MSR_KVM_SYSTEM_TIME, (uintptr_t)&clock | 1);
+
+	uint32_t factor = clock.tsc_to_ns;
+	int shift = clock.shift;
+
+	wrmsr(MSR_KVM_SYSTEM_TIME, 0);
+	if (!factor || shift < -31 || shift > 31)
+		return false;
+	rates->tsc_hz = (GHZ << 32) / factor;
+	rates->tsc_hz = shift < 0 ? rates->tsc_hz << -shift : rates->tsc_hz >> shift;
+	rates->source = "kvm-clock";
+	return rates->tsc_hz != 0;
+}
+
+/* ---- measured ---- */
+
+struct tick {
+	uint32_t count;      /* the reference's */
+	uint64_t tsc, doubt; /* the middle and the length of the interval that has the tick */
+	uint32_t lapic;
+};
+
+/* Wait for a tick: the sharpest of several. False: there is none. */
+static bool catch_tick(const struct reference *reference, struct tick *best)
+{
+	best->doubt = UINT64_MAX;
+	for (unsigned i = 0; i < TICKS_TRIED; i++) {
+		uint32_t before = reference->read() & reference->mask;
+		uint64_t from = clock_ticks();
+
+		for (unsigned reads = 0;; reads++) {
+			uint32_t now = reference->read() & reference->mask;
+			uint64_t to = clock_ticks();
+
+			if (now != before) {
+				if (to - from < best->doubt)
+					*best = (struct tick){now, from + (to - from) / 2, to - from, lapic_timer_current()};
+				break;
+			}
+			if (reads == READS_MAX)
+				return false;
+			from = to;
+		}
+	}
+	return true;
+}
+
+/* The tick that comes `counts` or somewhat more after another. */
+static bool catch_tick_after(const struct reference *reference, const struct tick *former, uint32_t counts, struct tick *tick)
+{
+	unsigned reads = 0;
+
+	while (((reference->read() - former->count) & reference->mask) < counts) {
+		if (++reads == READS_MAX)
+			return false;
+	}
+	return catch_tick(reference, tick);
+}
+
+/* Ticks of the TSC per second, between two ticks of the reference. */
+static uint64_t tsc_rate(const struct reference *reference, const struct tick *first, const struct tick *last)
+{
+	return (last->tsc - first->tsc) * reference->hz / MAX((last->count - first->count) & reference->mask, 1u);
+}
+
+/* Two halves: where they disagree, the reference has lost ticks or goes by another time. */
+static bool measure_with(const struct reference *reference, struct rates *rates)
+{
+	const uint32_t counts = reference->hz / HALVES_PER_SECOND;
+	struct tick first, middle, last;
+
+	if (!catch_tick(reference, &first) || !catch_tick_after(reference, &first, counts, &middle) ||
+	    !catch_tick_after(reference, &middle, counts, &last))
+		return false;
+
+	uint64_t tsc = last.tsc - first.tsc, elapsed = MAX((last.count - first.count) & reference->mask, 1u);
+	uint64_t whole = tsc_rate(reference, &first, &last), half = tsc_rate(reference, &first, &middle);
+	uint64_t error = whole > half ? whole - half : half - whole;
+
+	if (whole == 0)
+		return false;
+	/* That, half of the doubt at each end, and what a tick is worth: it may have come anywhere in that time. */
+	error = error * MHZ / whole + (first.doubt + last.doubt) / 2 * MHZ / tsc + MHZ / elapsed;
+	if (error > ERROR_MAX_PPM) {
+		log_info("clock: %s is no good reference (error %llu ppm)", reference->name, (unsigned long long)error);
+		return false;
+	}
+	*rates = (struct rates){.source = reference->name,
+	                        .tsc_hz = whole,
+	                        .lapic_hz = (uint64_t)(first.lapic - last.lapic) * reference->hz / elapsed,
+	                        .error_ppm = (unsigned)error};
+	return true;
+}
+
+/* The local APIC's timer counts down; as a reference it counts up. */
+static uint32_t lapic_read(void) { return 0u - lapic_timer_current(); }
+
+static void measure(struct rates *rates)
+{
+	static const struct reference lapic = {"local APIC, taken as 1 GHz", 1000000000, UINT32_MAX, NULL, lapic_read, NULL};
+	bool done = false;
+
+	for (unsigned i = 0; i < reference_count && !done; i++) {
+		if (references[i].start()) {
+			done = measure_with(&references[i], rates);
+			references[i].stop();
+		}
+	}
+	if (!done && !measure_with(&lapic, rates)) {
+		*rates = (struct rates){.source = "nothing, taken as 1 GHz", .tsc_hz = GHZ, .lapic_hz = GHZ, .error_ppm = MHZ};
+		log_warn("clock: no counter moves; times will be wrong");
+	}
+}
+
+/* The local APIC's rate by the TSC's, which is known. */
+static uint64_t measure_lapic(uint64_t tsc_hz)
+{
+	uint64_t start = clock_ticks(), ticks;
+	uint32_t count = lapic_timer_current();
+
+	do
+		ticks = clock_ticks() - start;
+	while (ticks < tsc_hz / 1000);
+	return (uint64_t)(count - lapic_timer_current()) * tsc_hz / ticks;
+}
+
+struct rates rates_find(bool want_lapic)
+{
+	struct rates rates = {0};
+
+	lapic_timer_setup(LVT_MASKED | VECTOR_TIMER);
+	lapic_timer_start(UINT32_MAX);
+	if (!rates_from_cpuid(&rates) && !rates_from_hypervisor(&rates) && !rates_from_kvm(&rates))
+		measure(&rates);
+	if (want_lapic && !rates.lapic_hz)
+		rates.lapic_hz = measure_lapic(rates.tsc_hz);
+	lapic_timer_start(0);
+	return rates;
+}

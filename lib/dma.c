@@ -1,0 +1,27 @@
+/*
+ * Memory that a driver shares with its device. Without a backend the device uses physical addresses and reaches all of RAM, so
+ * pages are enough; map, unmap and sync have nothing to do then and are inline in <base/dma.h>.
+ */
+#include <base/dma.h>
+
+#include <base/page.h>
+
+void *dma_alloc(struct dma_device *dma, size_t size, size_t alignment, dma_addr_t *addr)
+{
+	if (dma->ops)
+		return dma->ops->alloc(dma, size, alignment, addr);
+
+	void *memory = page_alloc(size, MAX(alignment, PAGE_SIZE));
+
+	if (memory)
+		*addr = mmu_virt_to_phys(memory);
+	return memory;
+}
+
+void dma_free(struct dma_device *dma, void *memory, size_t size, dma_addr_t addr)
+{
+	if (dma->ops)
+		dma->ops->free(dma, memory, size, addr);
+	else
+		page_free(memory, size);
+}

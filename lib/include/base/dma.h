@@ -1,0 +1,59 @@
+/*
+ * The DMA seam: what a device sees of memory. Each device has a `struct dma_device`; ops == NULL is the identity map (the device
+ * uses physical addresses), decided inline, so that the common case costs no call. Bounce buffers and IOMMUs set ops.
+ * Loop context. Memory given to map() belongs to the device until unmap().
+ */
+#ifndef BASE_DMA_H
+#define BASE_DMA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <arch/mmu.h>
+#include <base/util.h>
+
+typedef uint64_t dma_addr_t;
+
+#define DMA_ERROR (~(dma_addr_t)0)
+
+enum dma_dir { DMA_TO_DEVICE, DMA_FROM_DEVICE };
+
+struct dma_device;
+
+struct dma_ops {
+	void *(*alloc)(struct dma_device *dma, size_t size, size_t alignment, dma_addr_t *addr);
+	void (*free)(struct dma_device *dma, void *memory, size_t size, dma_addr_t addr);
+	dma_addr_t (*map)(struct dma_device *dma, void *memory, size_t size, enum dma_dir dir);
+	void (*unmap)(struct dma_device *dma, dma_addr_t addr, size_t size, enum dma_dir dir);
+	/* Before the CPU reads what the device wrote (FROM) or after it wrote more (TO), without unmapping. */
+	void (*sync)(struct dma_device *dma, dma_addr_t addr, size_t size, enum dma_dir dir);
+};
+
+struct dma_device {
+	const struct dma_ops *ops; /* NULL: identity */
+	void *context;             /* of ops */
+};
+
+/* Zeroed memory that driver and device share, page-aligned at least; NULL: none. */
+[[gnu::warn_unused_result]] void *dma_alloc(struct dma_device *dma, size_t size, size_t alignment, dma_addr_t *addr);
+void dma_free(struct dma_device *dma, void *memory, size_t size, dma_addr_t addr);
+
+/* DMA_ERROR: the backend has no room. */
+static inline dma_addr_t dma_map(struct dma_device *dma, void *memory, size_t size, enum dma_dir dir)
+{
+	return likely(!dma->ops) ? mmu_virt_to_phys(memory) : dma->ops->map(dma, memory, size, dir);
+}
+
+static inline void dma_unmap(struct dma_device *dma, dma_addr_t addr, size_t size, enum dma_dir dir)
+{
+	if (unlikely(dma->ops))
+		dma->ops->unmap(dma, addr, size, dir);
+}
+
+static inline void dma_sync(struct dma_device *dma, dma_addr_t addr, size_t size, enum dma_dir dir)
+{
+	if (unlikely(dma->ops && dma->ops->sync))
+		dma->ops->sync(dma, addr, size, dir);
+}
+
+#endif

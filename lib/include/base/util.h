@@ -1,0 +1,33 @@
+/*
+ * Small words that every file needs.
+ */
+#ifndef BASE_UTIL_H
+#define BASE_UTIL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
+#define container_of(pointer, type, member) ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+#define BIT64(n) (UINT64_C(1) << (n))
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+#define ALIGN_UP(x, alignment) (((x) + ((alignment) - 1)) & ~((__typeof__(x))(alignment) - 1))
+#define ALIGN_DOWN(x, alignment) ((x) & ~((__typeof__(x))(alignment) - 1))
+
+/* One access, which the compiler neither repeats nor merges: for memory that a device or another CPU also writes. */
+#define READ_ONCE(x) (*(const volatile __typeof__(x) *)&(x))
+#define WRITE_ONCE(x, value) (*(volatile __typeof__(x) *)&(x) = (value))
+
+/* Entries of a linker section: LINKER_ENTRY(virtio_drivers, const struct virtio_driver, blk) = {...}. Sorted by name, kept with
+ * KEEP; LINKER_FOR_EACH walks pointers to them. */
+#define LINKER_SET(set, type)                                                                                                  \
+	extern type *const __start_##set[] __attribute__((weak, visibility("hidden")));                                        \
+	extern type *const __stop_##set[] __attribute__((weak, visibility("hidden")))
+#define LINKER_ENTRY(set, object)                                                                                              \
+	static const __typeof__(object) *const set##_##object##_entry __attribute__((used, section(#set))) = &(object)
+#define LINKER_FOR_EACH(set, item) for (__typeof__(&__start_##set[0]) item = __start_##set; item < __stop_##set; item++)
+
+#endif
