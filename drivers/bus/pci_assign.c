@@ -1,0 +1,215 @@
+/*
+ * Placing what no firmware placed: BARs, and the memory windows of bridges on the way to them. What has an address keeps it.
+ *
+ * A function on a root bus gets the first free place of the platform's window. Behind bridges a window must be contiguous, so
+ * the topmost bridge without one is given a window for all that is behind it at once: place_bus() runs over the tree twice, to measure
+ * and then to commit. Places are below 4 GiB: a bridge's window for anything is there, and what is larger than the hole
+ * stays without an address.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <arch/mmu.h>
+#include <arch/platform.h>
+#include <base/log.h>
+#include <drivers/bus/pci.h>
+#include <drivers/bus/pci_regs.h>
+
+#define WINDOW_STEP 0x100000u    /* bridges forward whole MiBs */
+#define RAM_STEP 0x1000000u      /* how far to go on when a place is over RAM */
+#define BAR_MAX 0x40000000u      /* larger ones find no place below 4 GiB */
+#define TRIES 4096u
+#define LEVEL_MAX 8u
+
+struct range {
+	uint64_t base, end; /* end == base: empty */
+};
+
+static unsigned bus_of(const struct pci_function *function)
+{
+	return function->bdf >> 8;
+}
+
+/* ---- bridges ---- */
+
+static struct range window_of(const struct pci_function *bridge, uint16_t offset)
+{
+	uint32_t window = pci_read32(bridge, offset);
+	uint64_t base = (uint64_t)(window & 0xfff0) << 16, end = (uint64_t)(window & 0xfff00000) + WINDOW_STEP;
+
+	/* Zero, as after a reset, is no window that firmware chose. */
+	return base && base < end ? (struct range){base, end} : (struct range){0, 0};
+}
+
+static void open_window(const struct pci_function *bridge, struct range range)
+{
+	uint32_t last = (uint32_t)(range.end - 1);
+
+	pci_write32(bridge, PCI_MEMORY_WINDOW, ((uint32_t)range.base >> 16 & 0xfff0) | (last & 0xfff00000));
+	/* Closed: a base above the limit. As a reset leaves them they would forward the lowest addresses. */
+	if (!window_of(bridge, PCI_PREFETCH_WINDOW).end)
+		pci_write32(bridge, PCI_PREFETCH_WINDOW, 0x0000fff0);
+	if (!pci_read16(bridge, PCI_IO_WINDOW))
+		pci_write16(bridge, PCI_IO_WINDOW, 0x00f0);
+}
+
+/* ---- measuring and placing all behind a bridge ---- */
+
+struct placement {
+	uint64_t next, alignment;
+	bool commit;
+};
+
+static void place_bus(const struct pci_host *host, unsigned bus, struct placement *at, unsigned level);
+
+/* Other functions than the one that is being opened keep their decoding as it is. */
+static void size_other(struct pci_function *function)
+{
+	uint16_t command;
+
+	if (function->sized)
+		return;
+	command = pci_read16(function, PCI_COMMAND);
+	pci_disable(function);
+	pci_size(function);
+	pci_write16(function, PCI_COMMAND, command);
+}
+
+static bool wants_place(const struct pci_bar *bar, enum pci_bar_kind kind)
+{
+	return bar->kind == kind && !bar->base && bar->size <= BAR_MAX;
+}
+
+static void place_bars(struct pci_function *function, struct placement *at)
+{
+	size_other(function);
+	for (unsigned i = 0; i < PCI_BAR_COUNT; i++) {
+		uint64_t size = function->bars[i].size;
+
+		if (!wants_place(&function->bars[i], PCI_BAR_MEM))
+			continue;
+		at->next = ALIGN_UP(at->next, size);
+		at->alignment = MAX(at->alignment, size);
+		if (at->commit)
+			pci_set_bar(function, i, at->next);
+		at->next += size;
+	}
+}
+
+static void place_behind(const struct pci_function *bridge, struct placement *at, unsigned level)
+{
+	struct placement inside = {.alignment = WINDOW_STEP};
+	uint64_t size;
+
+	place_bus(bridge->host, bridge->secondary, &inside, level);
+	size = ALIGN_UP(inside.next, (uint64_t)WINDOW_STEP);
+	if (!size)
+		return; /* nothing there wants memory */
+	at->alignment = MAX(at->alignment, inside.alignment);
+	at->next = ALIGN_UP(at->next, inside.alignment);
+	if (at->commit) {
+		inside = (struct placement){.next = at->next, .alignment = WINDOW_STEP, .commit = true};
+		place_bus(bridge->host, bridge->secondary, &inside, level);
+		open_window(bridge, (struct range){at->next, at->next + size});
+	}
+	at->next += size;
+}
+
+/* Everything on a bus, its bridges with all that is behind them, from at->next on. */
+static void place_bus(const struct pci_host *host, unsigned bus, struct placement *at, unsigned level)
+{
+	for (struct pci_function *function = pci_first(); function; function = function->next) {
+		if (function->host != host || bus_of(function) != bus)
+			continue;
+		place_bars(function, at);
+		if (function->secondary && level < LEVEL_MAX && !window_of(function, PCI_MEMORY_WINDOW).end)
+			place_behind(function, at, level + 1);
+	}
+}
+
+/* ---- finding room ---- */
+
+static bool meets(uint64_t base, uint64_t size, struct range range)
+{
+	return base < range.end && range.base < base + size;
+}
+
+/* The end of something on the way of [base, base + size) for a function on that bus; 0: it is free. */
+static uint64_t find_conflict(const struct pci_function *for_whom, enum pci_bar_kind kind, uint64_t base, uint64_t size)
+{
+	for (struct pci_function *other = pci_first(); other; other = other->next) {
+		struct range windows[2] = {{0, 0}, {0, 0}};
+
+		size_other(other);
+		for (unsigned i = 0; i < PCI_BAR_COUNT; i++) {
+			const struct pci_bar *bar = &other->bars[i];
+
+			if (bar->kind == kind && bar->base && meets(base, size, (struct range){bar->base, bar->base + bar->size}))
+				return bar->base + bar->size;
+		}
+		if (kind == PCI_BAR_MEM && other->secondary && bus_of(other) == bus_of(for_whom)) {
+			windows[0] = window_of(other, PCI_MEMORY_WINDOW);
+			windows[1] = window_of(other, PCI_PREFETCH_WINDOW);
+		}
+		for (unsigned i = 0; i < ARRAY_SIZE(windows); i++)
+			if (meets(base, size, windows[i]))
+				return windows[i].end;
+	}
+	return 0;
+}
+
+static uint64_t find_room(const struct pci_function *function, enum pci_bar_kind kind, uint64_t size, uint64_t alignment)
+{
+	const struct pci_function *bridge = pci_bridge_to(function);
+	struct range range = {0, 0};
+	uint64_t at;
+
+	if (!bridge)
+		arch_pci_window(kind == PCI_BAR_IO, &range.base, &range.end);
+	else if (kind == PCI_BAR_MEM)
+		range = window_of(bridge, PCI_MEMORY_WINDOW);
+	at = ALIGN_UP(range.base, alignment);
+	for (unsigned i = 0; i < TRIES && at < range.end && size <= range.end - at; i++) {
+		uint64_t conflict = find_conflict(function, kind, at, size);
+
+		if (!conflict && (kind == PCI_BAR_IO || mmu_map_device(at, size)))
+			return at;
+		at = ALIGN_UP(conflict ? conflict : at + RAM_STEP, alignment);
+	}
+	return 0;
+}
+
+void pci_assign(struct pci_function *function)
+{
+	const struct pci_function *closed = NULL;
+
+	for (const struct pci_function *bridge = function; (bridge = pci_bridge_to(bridge));)
+		if (!window_of(bridge, PCI_MEMORY_WINDOW).end)
+			closed = bridge;
+	if (closed) {
+		struct placement measured = {.alignment = WINDOW_STEP};
+		uint64_t base;
+
+		place_behind(closed, &measured, 0);
+		base = find_room(closed, PCI_BAR_MEM, measured.next, measured.alignment);
+		measured = (struct placement){.next = base, .alignment = WINDOW_STEP, .commit = true};
+		if (base)
+			place_behind(closed, &measured, 0);
+		else
+			log_warn("pci %s: no room for a window of this bridge", closed->name);
+		return;
+	}
+	for (unsigned i = 0; i < PCI_BAR_COUNT; i++) {
+		enum pci_bar_kind kind = function->bars[i].kind;
+		uint64_t size = function->bars[i].size, base;
+
+		if (kind == PCI_BAR_NONE || !wants_place(&function->bars[i], kind))
+			continue;
+		base = find_room(function, kind, size, size);
+		if (base)
+			pci_set_bar(function, i, base);
+		else /* what needs the BAR says so; ports behind bridges are not assigned */
+			log_line(kind == PCI_BAR_IO ? LOG_DEBUG : LOG_WARN, "pci %s: no room for BAR %u, %#llx bytes", function->name,
+				 i, (unsigned long long)size);
+	}
+}

@@ -1,0 +1,112 @@
+/*
+ * The device configuration space ("Device Configuration Space").
+ *
+ * Fields of 1, 2 and 4 bytes are read in one access of their width; wider ones and groups of fields in several, which is why every read
+ * is repeated until the device's generation count stayed the same around it. Legacy devices have no count: there a read counts when it
+ * gave the same bytes twice. Both are bounded: a device that never holds still gets an error.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include <base/endian.h>
+#include <virtio/virtio.h>
+
+#define TRIES 64
+
+/* Which accesses make up `size` bytes at `offset`: the fields' own width where it is one field, else bytes. */
+static unsigned access_width(uint32_t offset, uint32_t size)
+{
+	if (size == 2 && offset % 2 == 0)
+		return 2;
+	if ((size == 4 || size == 8) && offset % 4 == 0)
+		return 4;
+	return 1;
+}
+
+static int check_range(const struct virtio_device *vdev, uint32_t offset, uint32_t size)
+{
+	return size && offset <= vdev->driver->config_size && size <= vdev->driver->config_size - offset ? 0 : -EINVAL;
+}
+
+static int read_once(struct virtio_device *vdev, uint32_t offset, char *value, uint32_t size)
+{
+	unsigned width = access_width(offset, size);
+	int error = 0;
+
+	for (uint32_t i = 0; i < size && !error; i += width)
+		error = vdev->ops->config_read(vdev, offset + i, value + i, width);
+	return error;
+}
+
+int virtio_config_read(struct virtio_device *vdev, uint32_t offset, void *value, uint32_t size)
+{
+	char again[64];
+	int error = check_range(vdev, offset, size);
+
+	if (error || size > sizeof(again))
+		return -EINVAL;
+	for (unsigned i = 0; i < TRIES; i++) {
+		uint32_t before = vdev->ops->config_generation(vdev);
+
+		error = read_once(vdev, offset, value, size);
+		if (error)
+			return error;
+		if (!vdev->legacy) {
+			if (vdev->ops->config_generation(vdev) == before)
+				return 0;
+			continue;
+		}
+		/* "Legacy Interface: Device Configuration Space": until two reads agree */
+		error = read_once(vdev, offset, again, size);
+		if (error || memcmp(value, again, size) == 0)
+			return error;
+	}
+	return virtio_refuse(vdev, -EIO, "its configuration never holds still");
+}
+
+int virtio_config_write(struct virtio_device *vdev, uint32_t offset, const void *value, uint32_t size)
+{
+	unsigned width = access_width(offset, size);
+	int error = check_range(vdev, offset, size);
+
+	if (vdev->suspended) /* "Device Suspend": MUST NOT make any changes */
+		return -EBUSY;
+	for (uint32_t i = 0; i < size && !error; i += width)
+		error = vdev->ops->config_write(vdev, offset + i, (const char *)value + i, width);
+	return error;
+}
+
+uint8_t virtio_config_u8(struct virtio_device *vdev, uint32_t offset, uint8_t fallback)
+{
+	uint8_t value;
+
+	return virtio_config_read(vdev, offset, &value, sizeof(value)) ? fallback : value;
+}
+
+/* "Legacy Interface: A Note on Device Configuration Space endian-ness": there the guest's own order */
+uint16_t virtio_config_u16(struct virtio_device *vdev, uint32_t offset, uint16_t fallback)
+{
+	le16 value;
+
+	if (virtio_config_read(vdev, offset, &value, sizeof(value)))
+		return fallback;
+	return vdev->legacy ? value : le16_to_cpu(value);
+}
+
+uint32_t virtio_config_u32(struct virtio_device *vdev, uint32_t offset, uint32_t fallback)
+{
+	le32 value;
+
+	if (virtio_config_read(vdev, offset, &value, sizeof(value)))
+		return fallback;
+	return vdev->legacy ? value : le32_to_cpu(value);
+}
+
+uint64_t virtio_config_u64(struct virtio_device *vdev, uint32_t offset, uint64_t fallback)
+{
+	le64 value;
+
+	if (virtio_config_read(vdev, offset, &value, sizeof(value)))
+		return fallback;
+	return vdev->legacy ? value : le64_to_cpu(value);
+}

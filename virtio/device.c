@@ -1,0 +1,456 @@
+/*
+ * The life of a virtio device ("General Initialization And Device Operation"), played once for all drivers and transports.
+ *
+ * bring_up() is the sequence of "Device Initialization". When a device asks for a reset (DEVICE_NEEDS_RESET) or breaks the rules, its
+ * recover event takes it down and brings it up again: the driver fails what was in flight, and goes on with new queues.
+ * A device that cannot be brought back, or that breaks again and again, is taken from its driver for good.
+ *
+ * Whatever the device does, every wait here is bounded and every refusal is one line with a reason.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <arch/clock.h>
+#include <base/log.h>
+#include <base/page.h>
+#include <virtio/transport.h>
+
+#define RECOVERIES_MAX 8u               /* in quick succession: */
+#define RECOVERY_WINDOW_NS UINT64_C(1000000000)
+#define CONFIG_POLL_NS UINT64_C(10000000)
+#define QUEUE_SIZE_MAX 32768u           /* "Supplying Buffers to The Device" */
+
+static struct virtio_device *devices;
+
+struct virtio_device *virtio_device_first(void)
+{
+	return devices;
+}
+
+int virtio_refuse(struct virtio_device *vdev, int error, const char *reason, ...)
+{
+	va_list args;
+
+	va_start(args, reason);
+	log_format(vdev->reason, sizeof(vdev->reason), reason, args);
+	va_end(args);
+	return error;
+}
+
+/* ---- status ---- */
+
+int virtio_add_status(struct virtio_device *vdev, uint8_t bit)
+{
+	/* "Device Status Field": no bit is ever cleared but by a reset */
+	uint8_t status = vdev->ops->get_status(vdev);
+
+	if (vdev->lost)
+		return virtio_refuse(vdev, -ENODEV, "it does not answer");
+	vdev->ops->set_status(vdev, status | bit);
+	return 0;
+}
+
+static uint32_t read_status(struct virtio_device *vdev)
+{
+	return vdev->ops->get_status(vdev);
+}
+
+/* "Device Reset": complete when the status reads 0 */
+static int reset(struct virtio_device *vdev)
+{
+	int error;
+
+	vdev->driver_ok = vdev->suspended = false;
+	vdev->ops->set_status(vdev, 0);
+	error = virtio_wait_zero(vdev, read_status);
+	if (error == -ENODEV)
+		return virtio_refuse(vdev, error, "it does not answer");
+	if (error)
+		vdev->lost = vdev->stuck = true;
+	return error ? virtio_refuse(vdev, error, "its reset does not complete") : 0;
+}
+
+/* ---- queues ---- */
+
+static int choose_size(struct virtio_device *vdev, uint16_t index, const struct virtq_spec *spec, uint16_t *size)
+{
+	uint16_t offered = vdev->ops->queue_max_size(vdev, index);
+	uint32_t n = MIN(offered, QUEUE_SIZE_MAX);
+
+	if (!n)
+		return virtio_refuse(vdev, -ENOENT, "queue %u (%s) is not there", index, spec->name);
+	if (vdev->legacy) { /* the size is the device's choice alone */
+		if (offered != n || (n & (n - 1)))
+			return virtio_refuse(vdev, -EINVAL, "queue %u (%s) has the impossible size %u", index, spec->name, offered);
+	} else {
+		if (spec->max_size)
+			n = MIN(n, spec->max_size);
+		/* "Split Virtqueues": a power of 2 */
+		while (!virtio_has(vdev, VIRTIO_F_RING_PACKED) && (n & (n - 1)))
+			n &= n - 1;
+	}
+	*size = (uint16_t)n;
+	return 0;
+}
+
+static void destroy_queues(struct virtio_device *vdev)
+{
+	if (!vdev->queues)
+		return;
+	poller_remove(&vdev->poller);
+	vdev->ops->irq_release(vdev);
+	event_cancel(&vdev->config_event);
+	event_cancel(&vdev->shared_event);
+	for (unsigned i = 0; i < vdev->queue_count; i++)
+		if (vdev->queues[i])
+			virtq_destroy(vdev->queues[i]);
+	page_free(vdev->queues, sizeof(vdev->queues[0]) * vdev->queue_count);
+	vdev->queues = NULL;
+	vdev->queue_count = 0;
+}
+
+int virtio_queues_create(struct virtio_device *vdev, uint16_t count, const struct virtq_spec *specs)
+{
+	uint16_t size = 0;
+	int error = 0;
+
+	vdev->queues = page_alloc(sizeof(vdev->queues[0]) * count, PAGE_SIZE);
+	if (!vdev->queues)
+		return virtio_refuse(vdev, -ENOMEM, "no memory for its queues");
+	vdev->queue_count = count;
+	for (uint16_t i = 0; i < count; i++) {
+		error = choose_size(vdev, i, &specs[i], &size);
+		if (error)
+			return error;
+		error = virtq_create(vdev, i, size, &specs[i], &vdev->queues[i]);
+		if (error)
+			return virtio_refuse(vdev, error, "no memory for queue %u (%s) of size %u", i, specs[i].name, size);
+	}
+	vdev->ops->irq_setup(vdev, count);
+	if (vdev->irq_mode == VIRTIO_IRQ_POLL)
+		poller_add(&vdev->poller, &vdev->shared_event);
+	for (uint16_t i = 0; i < count && !error; i++)
+		error = virtq_enable(vdev->queues[i]);
+	if (error)
+		virtio_refuse(vdev, error, "a queue cannot be enabled");
+	return error; /* what was made goes with the failed bring-up */
+}
+
+void virtio_queues_wake(struct virtio_device *vdev)
+{
+	for (unsigned i = 0; i < vdev->queue_count; i++) {
+		virtq_kick(vdev->queues[i]);
+		event_mark(&vdev->queues[i]->event); /* in case an interrupt came before */
+	}
+}
+
+void virtio_driver_ok(struct virtio_device *vdev)
+{
+	if (virtio_add_status(vdev, VIRTIO_STATUS_DRIVER_OK))
+		return;
+	vdev->driver_ok = true;
+	virtio_queues_wake(vdev);
+}
+
+/* ---- interrupts ---- */
+
+static void config_changed(struct virtio_device *vdev)
+{
+	uint8_t status;
+
+	if (vdev->broken || !vdev->driver_ok)
+		return;
+	/* "Notification of Device Configuration Changes": also sent for DEVICE_NEEDS_RESET */
+	status = vdev->ops->get_status(vdev);
+	if (vdev->lost)
+		virtio_device_broken(vdev, "it does not answer");
+	else if (status & VIRTIO_STATUS_DEVICE_NEEDS_RESET)
+		virtio_device_broken(vdev, "DEVICE_NEEDS_RESET");
+	else if (vdev->driver->config_changed)
+		vdev->driver->config_changed(vdev);
+}
+
+static void run_config(struct event *event)
+{
+	config_changed(container_of(event, struct virtio_device, config_event));
+}
+
+/* Whether a configuration change may be behind an interrupt of this kind; acknowledges it where that is needed. */
+static bool shared_config_change(struct virtio_device *vdev)
+{
+	uint32_t generation;
+
+	switch (vdev->irq_mode) {
+	case VIRTIO_IRQ_MSIX_ONE: /* the vector does not tell: ask the generation count */
+		generation = vdev->ops->config_generation(vdev);
+		if (generation == vdev->generation)
+			return vdev->ops->get_status(vdev) & VIRTIO_STATUS_DEVICE_NEEDS_RESET;
+		vdev->generation = generation;
+		return true;
+	case VIRTIO_IRQ_POLL: /* a register access costs an exit: not in every turn */
+		if (clock_ns() < vdev->config_poll_ns)
+			return false;
+		vdev->config_poll_ns = clock_ns() + CONFIG_POLL_NS;
+		return vdev->ops->isr_ack(vdev) & 2;
+	case VIRTIO_IRQ_LINE:
+		return vdev->ops->isr_ack(vdev) & 2;
+	default:
+		return false;
+	}
+}
+
+/* One interrupt for several causes. It is acknowledged first and acted upon then, so that what the device does in between raises it
+ * again; the queues are all looked at, which costs a load each, since an acknowledged bit may stand for more than one of them. */
+static void run_shared(struct event *event)
+{
+	struct virtio_device *vdev = container_of(event, struct virtio_device, shared_event);
+	bool changed = shared_config_change(vdev);
+
+	for (unsigned i = 0; i < vdev->queue_count; i++)
+		event_mark(&vdev->queues[i]->event);
+	if (changed || vdev->lost)
+		config_changed(vdev);
+}
+
+/* ---- up and down ---- */
+
+static int bring_up(struct virtio_device *vdev, bool first)
+{
+	uint64_t former = vdev->features;
+	int error = reset(vdev);
+
+	if (!error)
+		error = virtio_add_status(vdev, VIRTIO_STATUS_ACKNOWLEDGE);
+	if (!error && !vdev->driver)
+		error = virtio_refuse(vdev, -ENODEV, "no driver for device type %u", vdev->type);
+	if (!error)
+		error = virtio_add_status(vdev, VIRTIO_STATUS_DRIVER);
+	if (!error)
+		error = virtio_negotiate(vdev);
+	if (!error && !first && vdev->features != former)
+		error = virtio_refuse(vdev, -EIO, "its features changed by a reset");
+	if (error)
+		return error;
+
+	if (first)
+		error = vdev->driver->probe(vdev);
+	if (error)
+		return error;
+	error = vdev->driver->start(vdev);
+	if (!error && !vdev->driver_ok)
+		error = virtio_refuse(vdev, -EIO, "DRIVER_OK cannot be set");
+	if (error && first)
+		vdev->state = VIRTIO_STOPPED; /* probed: stop() and remove() are due */
+	return error;
+}
+
+/* Take the device from its queues: reset, then nothing of it is live. A device that does not complete its reset may still write:
+ * what it was given is never used again. */
+static void take_down(struct virtio_device *vdev)
+{
+	if (!vdev->lost && reset(vdev))
+		log_error("%s: %s: the memory of its queues is abandoned", vdev->name, vdev->reason);
+	vdev->driver_ok = false;
+	for (unsigned i = 0; i < vdev->queue_count; i++)
+		if (vdev->queues[i])
+			vdev->queues[i]->broken = true;
+	vdev->driver->stop(vdev);
+	destroy_queues(vdev);
+}
+
+static void give_up(struct virtio_device *vdev)
+{
+	if (!vdev->lost)
+		(void)virtio_add_status(vdev, VIRTIO_STATUS_FAILED);
+	vdev->driver->remove(vdev);
+	vdev->state = VIRTIO_FAILED;
+	vdev->info.state = "failed";
+	vdev->info.reason = vdev->reason;
+	vdev->info.queue_count = 0;
+	log_error("%s: failed: %s", vdev->name, vdev->reason);
+}
+
+static void run_recover(struct event *event)
+{
+	struct virtio_device *vdev = container_of(event, struct virtio_device, recover_event);
+	uint64_t now = clock_ns();
+
+	if (vdev->state != VIRTIO_RUNNING)
+		return;
+	vdev->recoveries = now - vdev->recovered_ns > RECOVERY_WINDOW_NS ? 1 : vdev->recoveries + 1;
+	vdev->recovered_ns = now;
+	take_down(vdev);
+	vdev->broken = false;
+	if (vdev->lost || vdev->recoveries > RECOVERIES_MAX) {
+		if (!vdev->lost)
+			virtio_refuse(vdev, -EIO, "it breaks again and again");
+		give_up(vdev);
+	} else if (bring_up(vdev, false)) {
+		take_down(vdev);
+		give_up(vdev);
+	} else {
+		log_info("%s: reset, works again", vdev->name);
+	}
+}
+
+void virtio_device_broken(struct virtio_device *vdev, const char *reason, ...)
+{
+	va_list args;
+
+	if (vdev->broken)
+		return;
+	va_start(args, reason);
+	log_format(vdev->reason, sizeof(vdev->reason), reason, args);
+	va_end(args);
+	log_error("%s: %s: reset", vdev->name, vdev->reason);
+	vdev->broken = true;
+	event_mark(&vdev->recover_event);
+}
+
+/* ---- what programs see ---- */
+
+static void info_queue(const struct device_info *info, unsigned index, struct device_queue *queue)
+{
+	const struct virtio_device *vdev = container_of(info, const struct virtio_device, info);
+	const struct virtq *vq = vdev->queues[index];
+
+	*queue = (struct device_queue){.size = vq->size,
+	                               .layout = vq->packed ? "packed" : "split",
+	                               .notifications = vq->kicks,
+	                               .used = vq->harvested};
+}
+
+static uint64_t info_interrupts(const struct device_info *info)
+{
+	struct virtio_device *vdev = container_of((struct device_info *)(uintptr_t)info, struct virtio_device, info);
+
+	return vdev->state == VIRTIO_RUNNING ? vdev->ops->irq_count(vdev) : 0;
+}
+
+static int info_reset(struct device_info *info)
+{
+	struct virtio_device *vdev = container_of(info, struct virtio_device, info);
+
+	if (vdev->state != VIRTIO_RUNNING)
+		return -ENODEV;
+	vdev->recovered_ns = 0; /* we ask for it: it does not count against the device */
+	vdev->broken = true;
+	run_recover(&vdev->recover_event);
+	return vdev->state == VIRTIO_RUNNING ? 0 : -EIO;
+}
+
+static int info_reset_queue(struct device_info *info, unsigned queue)
+{
+	return virtio_queue_reset(container_of(info, struct virtio_device, info), queue);
+}
+
+static int info_suspend(struct device_info *info, bool suspend)
+{
+	struct virtio_device *vdev = container_of(info, struct virtio_device, info);
+
+	return suspend ? virtio_device_suspend(vdev) : virtio_device_resume(vdev);
+}
+
+static void fill_info(struct virtio_device *vdev)
+{
+	static const char *const irq_names[] = {[VIRTIO_IRQ_MSIX] = "msix",
+	                                        [VIRTIO_IRQ_MSIX_SHARED] = "msix-shared",
+	                                        [VIRTIO_IRQ_MSIX_ONE] = "msix-shared",
+	                                        [VIRTIO_IRQ_LINE] = "intx",
+	                                        [VIRTIO_IRQ_POLL] = "poll"};
+	bool up = vdev->state == VIRTIO_RUNNING;
+
+	vdev->info.driver = vdev->driver ? vdev->driver->name : "";
+	vdev->info.irq = up ? irq_names[vdev->irq_mode] : "";
+	vdev->info.vectors = up ? vdev->irq_vectors : 0;
+	vdev->info.offered = vdev->offered;
+	vdev->info.negotiated = up ? vdev->features : 0;
+	vdev->info.state = up ? "ok" : "refused";
+	vdev->info.reason = up ? "" : vdev->reason;
+	vdev->info.queue_count = vdev->queue_count;
+}
+
+/* ---- add and remove ---- */
+
+static const struct virtio_driver *find_driver(uint16_t type)
+{
+	LINKER_FOR_EACH(virtio_drivers, driver)
+		if ((*driver)->type == type)
+			return *driver;
+	return NULL;
+}
+
+/* The lowest number that no device of that kind has. */
+static void choose_name(struct virtio_device *vdev)
+{
+	const char *kind = vdev->driver ? vdev->driver->instance : "unknown";
+	const struct virtio_device *other;
+	unsigned n = 0;
+
+	do {
+		format_text(vdev->name, sizeof(vdev->name), "%s%u", kind, n++);
+		for (other = devices; other && strcmp(other->name, vdev->name) != 0; other = other->next)
+			;
+	} while (other);
+}
+
+int virtio_device_add(struct virtio_device *vdev)
+{
+	struct virtio_device **tail = &devices;
+	int error;
+
+	event_init(&vdev->config_event, run_config);
+	event_init(&vdev->shared_event, run_shared);
+	event_init(&vdev->recover_event, run_recover);
+	vdev->driver = find_driver(vdev->type);
+	choose_name(vdev);
+	while (*tail)
+		tail = &(*tail)->next;
+	*tail = vdev;
+	vdev->info = (struct device_info){.name = vdev->name,
+	                                  .type = vdev->type,
+	                                  .transport = vdev->ops->name,
+	                                  .address = vdev->address,
+	                                  .revision = vdev->legacy ? "legacy" : "1.x",
+	                                  .queue = info_queue,
+	                                  .interrupts = info_interrupts,
+	                                  .reset = info_reset,
+	                                  .reset_queue = info_reset_queue,
+	                                  .suspend = info_suspend};
+	device_add(&vdev->info);
+
+	error = bring_up(vdev, true);
+	if (error) {
+		/* "Device Initialization": FAILED, and no step further */
+		if (!vdev->lost && vdev->driver)
+			(void)virtio_add_status(vdev, VIRTIO_STATUS_FAILED);
+		if (vdev->state == VIRTIO_STOPPED) {
+			take_down(vdev);
+			vdev->driver->remove(vdev);
+		}
+		vdev->state = VIRTIO_FAILED;
+	} else {
+		vdev->state = VIRTIO_RUNNING;
+	}
+	fill_info(vdev);
+	device_announce(&vdev->info);
+	return error;
+}
+
+void virtio_device_remove(struct virtio_device *vdev)
+{
+	struct virtio_device **at = &devices;
+
+	if (vdev->state == VIRTIO_RUNNING) {
+		take_down(vdev);
+		vdev->driver->remove(vdev);
+	}
+	event_cancel(&vdev->recover_event);
+	vdev->state = VIRTIO_REMOVED;
+	device_remove(&vdev->info);
+	while (*at != vdev)
+		at = &(*at)->next;
+	*at = vdev->next;
+	vdev->ops->destroy(vdev);
+}

@@ -1,0 +1,107 @@
+/*
+ * Feature negotiation ("Feature Bits", "Reserved Feature Bits").
+ *
+ * What is accepted is what the device offers, the driver or the core understands, the transport and the command line allow, and whose
+ * prerequisites are accepted too. Everything else that is offered is passed over in silence, as it must be.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include <base/cmdline.h>
+#include <base/log.h>
+#include <virtio/virtio.h>
+
+/* Understood for every device, over every transport */
+#define CORE_FEATURES                                                                                                          \
+	(BIT64(VIRTIO_F_INDIRECT_DESC) | BIT64(VIRTIO_F_EVENT_IDX) | BIT64(VIRTIO_F_VERSION_1) | BIT64(VIRTIO_F_ACCESS_PLATFORM) |  \
+	 BIT64(VIRTIO_F_RING_PACKED) | BIT64(VIRTIO_F_IN_ORDER) | BIT64(VIRTIO_F_ORDER_PLATFORM) |                          \
+	 BIT64(VIRTIO_F_SUSPEND))
+
+/* "Legacy Interface: Reserved Feature Bits": ANY_LAYOUT must be accepted */
+#define CORE_FEATURES_LEGACY (BIT64(VIRTIO_F_INDIRECT_DESC) | BIT64(VIRTIO_F_EVENT_IDX) | BIT64(VIRTIO_F_ANY_LAYOUT))
+
+/* virtio.without=<bit>[,<bit>...] */
+static uint64_t forbidden(void)
+{
+	static uint64_t mask;
+	static bool parsed;
+	const char *text = parsed ? NULL : cmdline_get("virtio.without"), *end;
+	uint64_t bit;
+
+	parsed = true;
+	for (; text && *text; text = *end ? end + 1 : end) {
+		if (!parse_size(text, ",", &bit, &end) || bit > 63) {
+			log_warn("virtio.without: \"%s\" is no list of feature bits", text);
+			break;
+		}
+		mask |= BIT64(bit);
+	}
+	return mask;
+}
+
+/* virtio.queue=split|packed|any: the bit's part of what is allowed, and whether it is demanded */
+static uint64_t layout(bool *packed_only)
+{
+	const char *word = cmdline_get("virtio.queue");
+	static bool warned;
+
+	*packed_only = word && strcmp(word, "packed") == 0;
+	if (word && !*packed_only && strcmp(word, "split") != 0 && strcmp(word, "any") != 0 && !warned) {
+		log_warn("virtio.queue: \"%s\" is none of split, packed, any", word);
+		warned = true;
+	}
+	return word && strcmp(word, "split") == 0 ? 0 : BIT64(VIRTIO_F_RING_PACKED);
+}
+
+static uint64_t drop_without_prerequisites(const struct virtio_driver *driver, uint64_t features)
+{
+	uint64_t before;
+
+	do { /* one drop may pull another */
+		before = features;
+		for (const struct virtio_feature_rule *rule = driver->rules; rule && rule->needs_any; rule++)
+			if (!(features & rule->needs_any))
+				features &= ~BIT64(rule->bit);
+	} while (features != before);
+	return features;
+}
+
+int virtio_negotiate(struct virtio_device *vdev)
+{
+	const struct virtio_driver *driver = vdev->driver;
+	uint64_t core = vdev->legacy ? CORE_FEATURES_LEGACY : CORE_FEATURES | vdev->ops->features;
+	uint64_t missing;
+	bool packed_only;
+
+	if (!driver->queue_drain)
+		core &= ~BIT64(VIRTIO_F_RING_RESET);
+	if (!layout(&packed_only))
+		core &= ~BIT64(VIRTIO_F_RING_PACKED);
+	vdev->offered = vdev->ops->get_features(vdev);
+	vdev->features = vdev->offered & (driver->features | core) & ~forbidden();
+	/* Drivers and devices meet in VERSION_1 or in the legacy interface: nothing between. */
+	if (!vdev->legacy) {
+		vdev->features |= vdev->offered & BIT64(VIRTIO_F_VERSION_1);
+		if (!virtio_has(vdev, VIRTIO_F_VERSION_1))
+			return virtio_refuse(vdev, -ENOTSUP, "VIRTIO_F_VERSION_1 is not offered");
+	} else {
+		vdev->features &= UINT32_MAX;
+	}
+	vdev->features = drop_without_prerequisites(driver, vdev->features);
+
+	missing = driver->required & ~vdev->features;
+	if (packed_only && !virtio_has(vdev, VIRTIO_F_RING_PACKED))
+		missing |= BIT64(VIRTIO_F_RING_PACKED);
+	if (missing)
+		return virtio_refuse(vdev, -ENOTSUP, "feature bit %d is needed and not to be had", __builtin_ctzll(missing));
+
+	vdev->ops->set_features(vdev, vdev->features);
+	if (vdev->legacy) /* "Legacy Interface: Device Initialization": no FEATURES_OK there */
+		return vdev->lost ? -ENODEV : 0;
+	if (virtio_add_status(vdev, VIRTIO_STATUS_FEATURES_OK))
+		return -ENODEV;
+	/* "Device Initialization": read it back, or the device does not support our choice */
+	if (!(vdev->ops->get_status(vdev) & VIRTIO_STATUS_FEATURES_OK))
+		return virtio_refuse(vdev, -ENOTSUP, "FEATURES_OK not accepted");
+	return 0;
+}

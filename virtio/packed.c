@@ -1,0 +1,226 @@
+/*
+ * The packed virtqueue ("Packed Virtqueues").
+ *
+ * One ring of descriptors that both sides write, in turns told apart by two bits and a wrap counter on each side, and two small structures
+ * in which each side says when it wants to be notified.
+ *
+ * A request gets a buffer id; ids are handed out and taken back in a queue, so that with VIRTIO_F_IN_ORDER the oldest request
+ * is always the id after the one before. The first descriptor of the first request since the last kick is written without its flags: the
+ * device, which reads the ring in order, sees nothing of the batch until the kick stores them.
+ */
+#include <errno.h>
+
+#include <virtio/virtq_impl.h>
+
+enum { EVENT_ENABLE = 0, EVENT_DISABLE = 1, EVENT_DESC = 2 }; /* "Driver and Device Event Suppression" */
+
+size_t packed_layout(uint16_t size, struct virtq_setup *setup)
+{
+	/* "Structure Size and Alignment": 16, 4 and 4 bytes. The events are a cache line apart: each side writes one. */
+	size_t ring = ALIGN_UP(sizeof(struct pvirtq_desc) * size, (size_t)64);
+
+	setup->descriptor_area = 0;
+	setup->driver_area = ring;
+	setup->device_area = ring + 64;
+	return ring + 128;
+}
+
+void packed_init(struct virtq_ring *q)
+{
+	uint16_t size = q->vq.size;
+
+	q->packed.desc = q->memory;
+	q->packed.driver = (void *)((char *)q->memory + q->setup.driver_area);
+	q->packed.device = (void *)((char *)q->memory + q->setup.device_area);
+	q->packed.next_avail = q->packed.last_used = 0;
+	q->packed.avail_wrap = q->packed.used_wrap = true;
+	for (uint16_t i = 0; i < size; i++)
+		q->slots[i].next = (uint16_t)(i + 1 < size ? i + 1 : 0);
+	q->free_head = 0;
+	q->free_tail = (uint16_t)(size - 1);
+}
+
+static unsigned avail_bits(bool wrap)
+{
+	return wrap ? VIRTQ_DESC_F_AVAIL : VIRTQ_DESC_F_USED;
+}
+
+/* Write one ring descriptor and move on. The first of a batch keeps its flags back for the kick. */
+static void write_next(struct virtq_ring *q, dma_addr_t addr, uint32_t len, uint16_t id, unsigned flags, bool first)
+{
+	uint16_t at = q->packed.next_avail;
+	struct pvirtq_desc *desc = &q->packed.desc[at];
+
+	flags |= avail_bits(q->packed.avail_wrap);
+	desc->addr = cpu_to_le64(addr);
+	desc->len = cpu_to_le32(len);
+	desc->id = cpu_to_le16(id);
+	if (first) {
+		q->packed.held_head = at;
+		q->packed.held_flags = (uint16_t)flags;
+	} else {
+		WRITE_ONCE(desc->flags, cpu_to_le16((uint16_t)flags));
+	}
+	if (++q->packed.next_avail == q->vq.size) {
+		q->packed.next_avail = 0;
+		q->packed.avail_wrap = !q->packed.avail_wrap;
+	}
+	q->added++;
+}
+
+int packed_add(struct virtq_ring *q, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t count, uint32_t writable, void *token)
+{
+	uint16_t id = q->free_head, ring_count = count;
+	bool indirect = count > 1 && q->tables;
+
+	/* "Scatter-Gather Support": room for the whole list before any of it is made available */
+	if (unlikely((indirect ? 1 : count) > q->free_count))
+		return -ENOSPC;
+	if (unlikely(q->mappings) && virtq_map(q, id, bufs, nreadable, count))
+		return -ENOSPC;
+
+	if (indirect) {
+		/* "Indirect Descriptors": no flag but WRITE inside the table */
+		struct pvirtq_desc *table = virtq_table(q, id);
+
+		for (uint16_t i = 0; i < count; i++) {
+			table[i].addr = cpu_to_le64(virtq_buf_addr(q, id, i, &bufs[i]));
+			table[i].len = cpu_to_le32(bufs[i].len);
+			table[i].flags = cpu_to_le16(i < nreadable ? 0 : VIRTQ_DESC_F_WRITE);
+		}
+		write_next(q, virtq_table_addr(q, id), count * (uint32_t)sizeof(table[0]), id, VIRTQ_DESC_F_INDIRECT, !q->added);
+		ring_count = 1;
+	} else {
+		for (uint16_t i = 0; i < count; i++)
+			write_next(q, virtq_buf_addr(q, id, i, &bufs[i]), bufs[i].len, id,
+			           (i < nreadable ? 0u : VIRTQ_DESC_F_WRITE) | (i + 1 < count ? VIRTQ_DESC_F_NEXT : 0u), !q->added);
+	}
+	q->free_head = q->slots[id].next;
+	virtq_slot_fill(q, id, ring_count, writable, token);
+	return 0;
+}
+
+void packed_release(struct virtq_ring *q, uint16_t slot)
+{
+	/* Ids outnumber or equal ring descriptors in flight, so the queue of free ids is empty only when everything is in flight. */
+	if (q->in_flight < q->vq.size - 1u)
+		q->slots[q->free_tail].next = slot;
+	else
+		q->free_head = slot;
+	q->free_tail = slot;
+}
+
+bool packed_publish(struct virtq_ring *q)
+{
+	uint16_t new = q->packed.next_avail, added = q->added;
+	uint16_t flags, off;
+	uint32_t event;
+
+	/* "Updating flags": all descriptors of the batch before the flags of its first, which let the device in. */
+	virtq_wmb(q);
+	WRITE_ONCE(q->packed.desc[q->packed.held_head].flags, cpu_to_le16(q->packed.held_flags));
+	q->added = 0;
+	q->unpublished = 0;
+
+	/* "Sending Available Buffer Notifications": the flags before the load of the device's wish, as in the split ring. */
+	virtq_mb(q);
+	event = le32_to_cpu(READ_ONCE(q->packed.device->both));
+	flags = event >> 16 & 3;
+	if (flags != EVENT_DESC || !q->event_idx)
+		return flags != EVENT_DISABLE;
+
+	/* In the frame of the current wrap: what lies in the wrap before is `size` further back. */
+	off = event & 0x7fff;
+	if ((bool)(event >> 15 & 1) != q->packed.avail_wrap)
+		off = (uint16_t)(off - q->vq.size);
+	return virtq_need_event(off, new, (uint16_t)(new - added));
+}
+
+static bool is_used(const struct virtq_ring *q, uint16_t flags)
+{
+	return !(flags & VIRTQ_DESC_F_AVAIL) == !q->packed.used_wrap && !(flags & VIRTQ_DESC_F_USED) == !q->packed.used_wrap;
+}
+
+static bool more_used(const struct virtq_ring *q)
+{
+	return is_used(q, le16_to_cpu(READ_ONCE(q->packed.desc[q->packed.last_used].flags)));
+}
+
+static void *take(struct virtq_ring *q, uint32_t id, uint32_t written, uint32_t *len)
+{
+	uint16_t count = q->slots[id].count; /* the caller has checked id */
+	void *token = virtq_complete(q, id, written, len);
+
+	q->packed.last_used = (uint16_t)(q->packed.last_used + count);
+	if (q->packed.last_used >= q->vq.size) {
+		q->packed.last_used = (uint16_t)(q->packed.last_used - q->vq.size);
+		q->packed.used_wrap = !q->packed.used_wrap;
+	}
+	return token;
+}
+
+/* IN_ORDER ("Packed Virtqueues / In-order use of descriptors"): all requests up to the batch's last; those before it were used in full. */
+static void *take_in_order(struct virtq_ring *q, uint32_t *len)
+{
+	uint16_t slot = q->oldest;
+
+	if (unlikely(q->in_flight == q->unpublished))
+		return virtq_break(q, "a batch goes beyond what is available");
+	q->oldest = (uint16_t)(slot + 1u == q->vq.size ? 0 : slot + 1);
+	if (slot != q->batch_last)
+		return take(q, slot, q->slots[slot].writable, len);
+	q->in_batch = false;
+	return take(q, slot, q->batch_len, len);
+}
+
+void *packed_harvest(struct virtq_ring *q, uint32_t *len)
+{
+	const struct pvirtq_desc *desc = &q->packed.desc[q->packed.last_used];
+	uint16_t flags, id;
+	uint32_t written;
+
+	if (unlikely(q->in_batch))
+		return take_in_order(q, len);
+	flags = le16_to_cpu(READ_ONCE(desc->flags));
+	if (!is_used(q, flags))
+		return NULL;
+	if (unlikely(q->in_flight == q->unpublished))
+		return virtq_break(q, "descriptor %u is used with nothing in flight", q->packed.last_used);
+
+	/* The flags before the rest of the descriptor, and before the data that the device wrote. */
+	virtq_rmb(q);
+	id = le16_to_cpu(READ_ONCE(desc->id));
+	written = le32_to_cpu(READ_ONCE(desc->len));
+	if (unlikely(id >= q->vq.size || !q->slots[id].token))
+		return virtq_break(q, "used id %u is not in flight", id);
+	/* "Write Flag", "Element Address and Length": without WRITE the length is reserved, to be ignored. But QEMU never sets WRITE, whatever
+	 * it wrote, so a length that can be one is taken for one, as all drivers do. */
+	if (!(flags & VIRTQ_DESC_F_WRITE) && written > q->slots[id].writable)
+		written = 0;
+	if (likely(!q->in_order))
+		return take(q, id, written, len);
+	q->batch_last = id;
+	q->batch_len = written;
+	q->in_batch = true;
+	return take_in_order(q, len);
+}
+
+bool packed_irq_enable(struct virtq_ring *q)
+{
+	if (q->event_idx) {
+		WRITE_ONCE(q->packed.driver->desc, cpu_to_le16((uint16_t)(q->packed.last_used | q->packed.used_wrap << 15)));
+		virtq_wmb(q); /* where, before that it counts */
+		WRITE_ONCE(q->packed.driver->flags, cpu_to_le16(EVENT_DESC));
+	} else {
+		WRITE_ONCE(q->packed.driver->flags, cpu_to_le16(EVENT_ENABLE));
+	}
+
+	/* The wish before the last look, against a device that used a descriptor before it saw the wish. */
+	virtq_mb(q);
+	return q->in_batch || more_used(q);
+}
+
+void packed_irq_disable(struct virtq_ring *q)
+{
+	WRITE_ONCE(q->packed.driver->flags, cpu_to_le16(EVENT_DISABLE));
+}

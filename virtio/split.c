@@ -1,0 +1,201 @@
+/*
+ * The split virtqueue ("Split Virtqueues").
+ *
+ * Three areas in one allocation, laid out so that the legacy interface can use them too: the descriptor table, behind it the available
+ * ring, and from the next page on the used ring. The driver writes the first two and reads the third.
+ *
+ * A request is a chain of free descriptors, or one descriptor that refers to the slot's own indirect table. Free descriptors form
+ * a queue, first in, first out: with VIRTIO_F_IN_ORDER they come back as they went, so that chains are sequential, as that feature demands,
+ * without a second allocator.
+ *
+ * virtq_add() fills descriptors and ring entries; the available index, which makes them visible, moves once per kick.
+ */
+#include <errno.h>
+
+#include <virtio/virtq_impl.h>
+
+#define LEGACY_ALIGN 4096u
+
+size_t split_layout(uint16_t size, struct virtq_setup *setup)
+{
+	size_t avail = sizeof(struct virtq_desc) * size;
+	size_t used = ALIGN_UP(avail + sizeof(struct virtq_avail) + 2u * size + 2u, (size_t)LEGACY_ALIGN);
+
+	/* "Virtqueues": each part aligned to 16, 2 and 4 bytes */
+	setup->descriptor_area = 0;
+	setup->driver_area = avail;
+	setup->device_area = used;
+	return used + sizeof(struct virtq_used) + sizeof(struct virtq_used_elem) * size + 2u;
+}
+
+void split_init(struct virtq_ring *q)
+{
+	uint16_t size = q->vq.size;
+
+	q->split.desc = q->memory;
+	q->split.avail = (void *)((char *)q->memory + q->setup.driver_area);
+	q->split.used = (void *)((char *)q->memory + q->setup.device_area);
+	q->split.used_event = &q->split.avail->ring[size];
+	q->split.avail_event = (void *)&q->split.used->ring[size];
+	for (uint16_t i = 0; i < size; i++)
+		q->slots[i].next = (uint16_t)(i + 1 < size ? i + 1 : 0);
+	q->free_head = 0;
+	q->free_tail = (uint16_t)(size - 1);
+	q->split.avail_idx = q->split.last_used = q->split.used_idx = 0;
+
+	/* Tables are chains of consecutive entries, for good: only flags change. */
+	for (size_t i = 0; q->tables && i < (size_t)size * q->max_buffers; i++)
+		q->tables[i].next = cpu_to_le16((uint16_t)(i % q->max_buffers + 1));
+}
+
+static void write_desc(struct virtq_desc *desc, dma_addr_t addr, uint32_t len, unsigned flags)
+{
+	desc->addr = cpu_to_le64(addr);
+	desc->len = cpu_to_le32(len);
+	desc->flags = cpu_to_le16((uint16_t)flags);
+}
+
+int split_add(struct virtq_ring *q, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t count, uint32_t writable, void *token)
+{
+	uint16_t head = q->free_head, last = head;
+	bool indirect = count > 1 && q->tables;
+
+	if (unlikely((indirect ? 1 : count) > q->free_count))
+		return -ENOSPC;
+	if (unlikely(q->mappings) && virtq_map(q, head, bufs, nreadable, count))
+		return -ENOSPC;
+
+	if (indirect) {
+		/* "Indirect Descriptors": one table, no NEXT beside INDIRECT, no INDIRECT inside */
+		struct virtq_desc *table = virtq_table(q, head);
+
+		for (uint16_t i = 0; i < count; i++)
+			write_desc(&table[i], virtq_buf_addr(q, head, i, &bufs[i]), bufs[i].len,
+			           (i < nreadable ? 0u : VIRTQ_DESC_F_WRITE) | (i + 1 < count ? VIRTQ_DESC_F_NEXT : 0u));
+		write_desc(&q->split.desc[head], virtq_table_addr(q, head), count * (uint32_t)sizeof(table[0]), VIRTQ_DESC_F_INDIRECT);
+		count = 1;
+	} else {
+		for (uint16_t i = 0, d = head; i < count; i++, d = q->slots[d].next) {
+			last = d;
+			write_desc(&q->split.desc[d], virtq_buf_addr(q, head, i, &bufs[i]), bufs[i].len,
+			           (i < nreadable ? 0u : VIRTQ_DESC_F_WRITE) | (i + 1 < count ? VIRTQ_DESC_F_NEXT : 0u));
+			q->split.desc[d].next = cpu_to_le16(q->slots[d].next);
+		}
+	}
+	q->free_head = q->slots[last].next;
+	q->slots[head].last = last;
+	virtq_slot_fill(q, head, count, writable, token);
+
+	/* "Updating The Available Ring": the entry first, the index at the kick */
+	q->split.avail->ring[q->split.avail_idx & (q->vq.size - 1)] = cpu_to_le16(head);
+	q->split.avail_idx++;
+	q->added++;
+	return 0;
+}
+
+void split_release(struct virtq_ring *q, uint16_t slot)
+{
+	/* Behind the last free descriptor. With none free, the chain itself is the queue. */
+	if (q->free_count)
+		q->slots[q->free_tail].next = slot;
+	else
+		q->free_head = slot;
+	q->free_tail = q->slots[slot].last;
+}
+
+bool split_publish(struct virtq_ring *q)
+{
+	uint16_t new = q->split.avail_idx, old = (uint16_t)(new - q->added);
+
+	/* "Updating idx": the device must see descriptors and ring entries before the index that exposes them. */
+	virtq_wmb(q);
+	WRITE_ONCE(q->split.avail->idx, cpu_to_le16(new));
+	q->added = 0;
+	q->unpublished = 0;
+
+	/* "Notifying The Device": the index store before the load of the device's wish. The device stores its wish and then loads the
+	 * index; without full barriers on both sides each could miss the other. */
+	virtq_mb(q);
+	if (q->event_idx)
+		return virtq_need_event(le16_to_cpu(READ_ONCE(*q->split.avail_event)), new, old);
+	return !(le16_to_cpu(READ_ONCE(q->split.used->flags)) & 1);
+}
+
+static bool more_used(struct virtq_ring *q)
+{
+	q->split.used_idx = le16_to_cpu(READ_ONCE(q->split.used->idx));
+	return q->split.used_idx != q->split.last_used;
+}
+
+/* IN_ORDER ("In-order use of descriptors"): one used entry may stand for a batch that ends with its id. Each call takes the oldest
+ * request; all but the last were used in full. */
+static void *harvest_in_order(struct virtq_ring *q, uint32_t *len)
+{
+	uint16_t slot = q->oldest;
+	const struct virtq_slot *s = &q->slots[slot];
+
+	if (!q->in_batch) {
+		const struct virtq_used_elem *elem = &q->split.used->ring[q->split.last_used & (q->vq.size - 1)];
+		uint32_t id = le32_to_cpu(READ_ONCE(elem->id));
+
+		if (id >= q->vq.size || !q->slots[id].token)
+			return virtq_break(q, "used id %u is not in flight", id);
+		q->batch_last = (uint16_t)id;
+		q->batch_len = le32_to_cpu(READ_ONCE(elem->len));
+		q->in_batch = true;
+	}
+	if (slot == q->batch_last) {
+		q->in_batch = false;
+		*len = q->batch_len;
+	} else {
+		*len = s->writable;
+	}
+	q->oldest = (uint16_t)((slot + s->count) & (q->vq.size - 1));
+	return virtq_complete(q, slot, *len, len);
+}
+
+void *split_harvest(struct virtq_ring *q, uint32_t *len)
+{
+	const struct virtq_used_elem *elem;
+	void *token;
+
+	if (q->split.used_idx == q->split.last_used) {
+		if (!more_used(q))
+			return NULL;
+		if ((uint16_t)(q->split.used_idx - q->split.last_used) > q->in_flight - q->unpublished)
+			return virtq_break(q, "used index jumped from %u to %u with %u in flight", q->split.last_used,
+			                   q->split.used_idx, q->in_flight - q->unpublished);
+	}
+	/* The index before the entries that it tells of, and before the data that the device wrote for them. */
+	virtq_rmb(q);
+	if (unlikely(q->in_order)) {
+		token = harvest_in_order(q, len);
+	} else {
+		elem = &q->split.used->ring[q->split.last_used & (q->vq.size - 1)];
+		token = virtq_complete(q, le32_to_cpu(READ_ONCE(elem->id)), le32_to_cpu(READ_ONCE(elem->len)), len);
+	}
+	q->split.last_used++;
+	return token;
+}
+
+bool split_irq_enable(struct virtq_ring *q)
+{
+	/* "Used Buffer Notification Suppression": with EVENT_IDX flags stay 0 */
+	if (q->event_idx)
+		WRITE_ONCE(*q->split.used_event, cpu_to_le16(q->split.last_used));
+	else
+		WRITE_ONCE(q->split.avail->flags, cpu_to_le16(0));
+
+	/* The wish before the last look at the index, against a device that stored the index before it saw the wish. */
+	virtq_mb(q);
+	return q->split.used_idx != q->split.last_used || more_used(q);
+}
+
+void split_irq_disable(struct virtq_ring *q)
+{
+	/* With EVENT_IDX an event already passed is as good as none for the next 65,535 buffers; every enable renews it. */
+	if (q->event_idx)
+		WRITE_ONCE(*q->split.used_event, cpu_to_le16((uint16_t)(q->split.last_used - 1)));
+	else
+		WRITE_ONCE(q->split.avail->flags, cpu_to_le16(1));
+}

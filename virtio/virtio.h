@@ -1,0 +1,254 @@
+/*
+ * The virtio device and its driver: "Basic Facilities of a Virtio Device" and "General Initialization And Device Operation" of
+ * virtio 1.4, kept once for all drivers by virtio/device.c.
+ *
+ * Life: a bus finds a device, makes a `struct virtio_device` with its transport's ops, and calls virtio_device_add(). The core
+ * resets it, negotiates features from the driver's table, calls the driver's probe() and then start(). When the device asks for a
+ * reset (DEVICE_NEEDS_RESET) or is removed, the core resets it, calls stop() and then start() again or remove().
+ *
+ * All of it runs in loop context. Errors are negative errno values.
+ */
+#ifndef VIRTIO_VIRTIO_H
+#define VIRTIO_VIRTIO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <base/dma.h>
+#include <base/event.h>
+#include <base/util.h>
+#include <class/device.h>
+
+struct virtq;
+struct virtq_setup;
+struct virtq_notify;
+struct virtio_device;
+
+/* "Device Status Field" */
+enum {
+	VIRTIO_STATUS_ACKNOWLEDGE = 1,
+	VIRTIO_STATUS_DRIVER = 2,
+	VIRTIO_STATUS_DRIVER_OK = 4,
+	VIRTIO_STATUS_FEATURES_OK = 8,
+	VIRTIO_STATUS_SUSPEND = 16,
+	VIRTIO_STATUS_DEVICE_NEEDS_RESET = 64,
+	VIRTIO_STATUS_FAILED = 128,
+};
+
+/* "Reserved Feature Bits" and, below 32, the bits of the legacy interface that have no device type */
+enum {
+	VIRTIO_F_NOTIFY_ON_EMPTY = 24,
+	VIRTIO_F_ANY_LAYOUT = 27,
+	VIRTIO_F_INDIRECT_DESC = 28,
+	VIRTIO_F_EVENT_IDX = 29,
+	VIRTIO_F_VERSION_1 = 32,
+	VIRTIO_F_ACCESS_PLATFORM = 33,
+	VIRTIO_F_RING_PACKED = 34,
+	VIRTIO_F_IN_ORDER = 35,
+	VIRTIO_F_ORDER_PLATFORM = 36,
+	VIRTIO_F_SR_IOV = 37,
+	VIRTIO_F_NOTIFICATION_DATA = 38,
+	VIRTIO_F_NOTIF_CONFIG_DATA = 39,
+	VIRTIO_F_RING_RESET = 40,
+	VIRTIO_F_ADMIN_VQ = 41,
+	VIRTIO_F_SUSPEND = 43,
+};
+
+/* "Device Types": the ids of <virtio/ids.h> */
+
+/* How the device's interrupts arrive; what the transport obtained from the platform. */
+enum virtio_irq_mode {
+	VIRTIO_IRQ_MSIX,        /* a vector for configuration changes and one for each virtqueue */
+	VIRTIO_IRQ_MSIX_SHARED, /* one for configuration changes, one for all virtqueues */
+	VIRTIO_IRQ_MSIX_ONE,    /* one for everything */
+	VIRTIO_IRQ_LINE,        /* a line, with the ISR status telling why */
+	VIRTIO_IRQ_POLL,        /* none: the loop asks */
+};
+
+struct virtio_shm {
+	uint64_t phys, length;
+	volatile void *memory; /* mapped, uncached */
+};
+
+/*
+ * A transport: control plane only. A queue index is always a parameter, so that select-and-access is one step.
+ * Errors: -ENOENT: no such queue or region; -EIO: the device did not do as told (one log line says what); -EINVAL: out of bounds.
+ */
+struct virtio_transport_ops {
+	const char *name; /* "pci", "mmio" */
+	/* Which of the reserved feature bits that need a transport's help it supports: NOTIFICATION_DATA, NOTIF_CONFIG_DATA, RING_RESET,
+	 * SR_IOV, ADMIN_VQ. */
+	uint64_t features;
+
+	uint64_t (*get_features)(struct virtio_device *vdev);
+	void (*set_features)(struct virtio_device *vdev, uint64_t features);
+	uint8_t (*get_status)(struct virtio_device *vdev);
+	void (*set_status)(struct virtio_device *vdev, uint8_t status); /* 0 resets: the core waits for it */
+
+	uint32_t (*config_generation)(struct virtio_device *vdev);
+	int (*config_read)(struct virtio_device *vdev, uint32_t offset, void *value, unsigned width); /* width 1, 2, 4 */
+	int (*config_write)(struct virtio_device *vdev, uint32_t offset, const void *value, unsigned width);
+
+	uint16_t (*queue_max_size)(struct virtio_device *vdev, uint16_t queue); /* 0: not available */
+	int (*queue_enable)(struct virtio_device *vdev, uint16_t queue, const struct virtq_setup *setup, struct virtq_notify *notify);
+	int (*queue_reset)(struct virtio_device *vdev, uint16_t queue); /* "Virtqueue Reset": waits for completion, bounded */
+
+	/* Obtain interrupts for `queues` virtqueues: attach them to &vdev->config_event, &vdev->queues[i]->event and
+	 * &vdev->shared_event as the mode wants, set vdev->irq_mode and vdev->irq_vectors. Falls back down to POLL; never fails.
+	 * Called after the reset and before any queue_enable(). irq_release() undoes it and follows a reset; it may come
+	 * without an irq_setup() before it. */
+	void (*irq_setup)(struct virtio_device *vdev, unsigned queues);
+	void (*irq_release)(struct virtio_device *vdev);
+	/* LINE and POLL: read the ISR status / InterruptStatus, acknowledge what was seen, rearm the line; bit 0 queues, bit 1 config. */
+	uint8_t (*isr_ack)(struct virtio_device *vdev);
+	/* How many interrupts have arrived since irq_setup(), all sources. */
+	uint64_t (*irq_count)(struct virtio_device *vdev);
+
+	int (*shm_region)(struct virtio_device *vdev, uint8_t id, struct virtio_shm *region);
+
+	void (*notify)(struct virtio_device *vdev, uint16_t queue, uint32_t data); /* only where virtq_notify.kind is CALL */
+	void (*destroy)(struct virtio_device *vdev); /* frees the transport and vdev in it, after virtio_device_remove() */
+};
+
+/* A prerequisite: `bit` may be accepted only if one of `needs` (a mask) is accepted too. */
+struct virtio_feature_rule {
+	uint8_t bit;
+	uint64_t needs_any;
+};
+
+struct virtio_driver {
+	const char *name;                             /* "virtio-blk" */
+	const char *instance;                         /* "blk": devices are blk0, blk1, ... */
+	uint16_t type;                                /* a VIRTIO_ID_* */
+	uint64_t features;                            /* device bits that the driver knows; the core adds its own */
+	uint64_t required;                            /* device bits without which it cannot work */
+	const struct virtio_feature_rule *rules;      /* prerequisites, ended by needs_any == 0; may be NULL */
+	uint32_t config_size;                         /* bytes of its configuration layout that the driver may read */
+
+	/* Once: features are negotiated, FEATURES_OK is set. Read the configuration, allocate vdev->driver_data. No queues yet.
+	 * An error leaves nothing behind; virtio_refuse() says why. */
+	int (*probe)(struct virtio_device *vdev);
+	/* Each bring-up: virtio_queues_create(), fill the queues, virtio_driver_ok(), register with the class the first time.
+	 * After an error stop() follows, and remove(). */
+	int (*start)(struct virtio_device *vdev);
+	/* The device is reset: fail what was in flight (virtq_detach_unused), forget the rest. Queues are destroyed behind it. */
+	void (*stop)(struct virtio_device *vdev);
+	/* For good, after stop(): unregister from the class, free driver_data. */
+	void (*remove)(struct virtio_device *vdev);
+	/* One queue was reset ("Virtqueue Reset"): end or keep what was in flight on it (virtq_detach_unused). Then it is enabled again:
+	 * fill it. Both NULL: the driver does not take RING_RESET. */
+	void (*queue_drain)(struct virtio_device *vdev, struct virtq *vq);
+	void (*queue_refill)(struct virtio_device *vdev, struct virtq *vq);
+	/* A configuration change notification. May be NULL. */
+	void (*config_changed)(struct virtio_device *vdev);
+};
+LINKER_SET(virtio_drivers, const struct virtio_driver);
+#define VIRTIO_DRIVER(driver) LINKER_ENTRY(virtio_drivers, driver)
+
+enum virtio_state { VIRTIO_NEW, VIRTIO_RUNNING, VIRTIO_STOPPED, VIRTIO_FAILED, VIRTIO_REMOVED };
+
+struct virtio_device {
+	/* Set by the bus before virtio_device_add(); the rest is zero. */
+	const struct virtio_transport_ops *ops;
+	uint16_t type;     /* the device id: VIRTIO_ID_* */
+	bool legacy;       /* the legacy interface: guest-endian, no FEATURES_OK, page-frame queues */
+	char address[32];   /* where it is, for people: "0000:00:04.0", "mmio@0xfeb00e00" */
+	struct dma_device dma;
+
+	/* The core's; drivers read. */
+	struct virtio_device *next;
+	const struct virtio_driver *driver;
+	void *driver_data;
+	char name[16]; /* "blk0" */
+	enum virtio_state state;
+	uint64_t offered, features; /* as the device gave them, as negotiated */
+	bool driver_ok;             /* DRIVER_OK was set: kicks may go out */
+	bool stuck;                 /* it did not complete a reset: it may write to its queues for ever, so they are never freed */
+	bool lost;                  /* it is gone or broken beyond use: no register access any more but through a reset */
+	struct device_info info;    /* what programs see of it */
+	char reason[96];            /* why it was refused or failed */
+
+	bool suspended;             /* "Device Suspend": nothing may be made available, notified or configured */
+	bool broken;                /* it broke the rules: recover_event is on its way */
+	unsigned recoveries;        /* in quick succession */
+	uint64_t recovered_ns;      /* the last one */
+	uint32_t generation;        /* of the configuration, as last seen by the shared interrupt */
+	uint64_t config_poll_ns;    /* POLL: when to look for configuration changes again */
+
+	uint16_t queue_count;
+	struct virtq **queues; /* queue_count of them */
+	enum virtio_irq_mode irq_mode;
+	unsigned irq_vectors;
+	struct event config_event; /* a configuration change, or a state that asks for a look */
+	struct event shared_event; /* an interrupt that several causes share */
+	struct event recover_event;
+	struct poller poller;
+};
+
+static inline bool virtio_has(const struct virtio_device *vdev, unsigned bit)
+{
+	return vdev->features & BIT64(bit);
+}
+
+/* ---- for buses ---- */
+
+/* Bring the device up with the driver of its type. Prints the device record. 0, or why it was refused: the device then has FAILED
+ * set and stays listed as refused, and `vdev` stays in place either way until virtio_device_remove(). -ENODEV: no such driver. */
+[[nodiscard]] int virtio_device_add(struct virtio_device *vdev);
+/* Take it out: reset (unless it is lost), stop(), remove(), forget, ops->destroy(). */
+void virtio_device_remove(struct virtio_device *vdev);
+
+/* Reset one virtqueue and put it back to work, its driver's other queues going on. -ENOTSUP: not negotiated; -EIO: the device would not,
+ * and is on its way to a full reset. */
+[[nodiscard]] int virtio_queue_reset(struct virtio_device *vdev, unsigned queue);
+/* "Device Suspend": buffers that drivers add meanwhile go out with the resume. Errors as above. */
+[[nodiscard]] int virtio_device_suspend(struct virtio_device *vdev);
+[[nodiscard]] int virtio_device_resume(struct virtio_device *vdev);
+
+/* ---- for drivers ---- */
+
+struct virtq_spec {
+	const char *name;
+	void (*callback)(struct virtq *vq); /* used buffers may be there: harvest until empty. NULL: never interrupts */
+	uint16_t max_size;                  /* no more entries than that; 0: what the device offers */
+	uint16_t max_buffers;               /* most buffers of one virtq_add(): indirect tables are made for it */
+	void *context;                      /* vq->context */
+};
+
+/* Create and enable virtqueues 0 .. count - 1, obtain interrupts. In start(), before virtio_driver_ok(). All or nothing. */
+[[nodiscard]] int virtio_queues_create(struct virtio_device *vdev, uint16_t count, const struct virtq_spec *specs);
+void virtio_driver_ok(struct virtio_device *vdev);
+
+/* Copy `size` bytes of the device configuration at `offset`, consistent under a changing generation ("Device Configuration Space").
+ * -EINVAL: beyond driver->config_size or what the transport has; -EIO: it never held still. Fields of 2, 4, 8 bytes are
+ * accessed as such; values stay little-endian (in legacy devices: guest-endian). */
+[[nodiscard]] int virtio_config_read(struct virtio_device *vdev, uint32_t offset, void *value, uint32_t size);
+[[nodiscard]] int virtio_config_write(struct virtio_device *vdev, uint32_t offset, const void *value, uint32_t size);
+
+/* One field, in the CPU's order. `fallback` when it cannot be read. */
+uint8_t virtio_config_u8(struct virtio_device *vdev, uint32_t offset, uint8_t fallback);
+uint16_t virtio_config_u16(struct virtio_device *vdev, uint32_t offset, uint16_t fallback);
+uint32_t virtio_config_u32(struct virtio_device *vdev, uint32_t offset, uint32_t fallback);
+uint64_t virtio_config_u64(struct virtio_device *vdev, uint32_t offset, uint64_t fallback);
+
+/* Say why a device is refused, for its record; returns `error`. */
+[[gnu::format(printf, 3, 4)]] int virtio_refuse(struct virtio_device *vdev, int error, const char *reason, ...);
+
+/* The device broke the rules: log once with the reason, stop kicking; the core resets it and brings it up again, once the loop
+ * gets to it, as for DEVICE_NEEDS_RESET. */
+[[gnu::format(printf, 2, 3)]] void virtio_device_broken(struct virtio_device *vdev, const char *reason, ...);
+
+/* All devices, in order of discovery. */
+struct virtio_device *virtio_device_first(void);
+
+/* ---- within virtio/ ---- */
+
+/* features.c: choose features, write them, FEATURES_OK. 0, or a negative errno and vdev->reason. */
+[[nodiscard]] int virtio_negotiate(struct virtio_device *vdev);
+/* device.c: kick what has gathered in all queues, and look at them once. */
+void virtio_queues_wake(struct virtio_device *vdev);
+/* device.c: add a bit to the device status. -EIO: the device is gone. */
+[[nodiscard]] int virtio_add_status(struct virtio_device *vdev, uint8_t bit);
+
+#endif

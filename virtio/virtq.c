@@ -1,0 +1,357 @@
+/*
+ * What both layouts of a virtqueue share: making one, the checks on requests and on what comes back, notifications, and the
+ * place in the event loop.
+ *
+ * The interrupt of a queue marks its event; the loop then runs the driver's callback with notifications off, turns them on again
+ * and looks once more ("Receiving Used Buffers From The Device"). Kicks are deferred to the end of the turn, so that all requests that
+ * a turn added cost one notification.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <arch/mmio.h>
+#include <base/log.h>
+#include <base/page.h>
+#include <virtio/virtq_impl.h>
+
+void *virtq_break(struct virtq_ring *q, const char *reason, ...)
+{
+	char text[96];
+	va_list args;
+
+	if (!q->vq.broken) {
+		q->vq.broken = true;
+		va_start(args, reason);
+		log_format(text, sizeof(text), reason, args);
+		va_end(args);
+		virtio_device_broken(q->vq.vdev, "queue %s: %s", q->vq.name, text);
+	}
+	return NULL;
+}
+
+/* ---- requests ---- */
+
+static void unmap(struct virtq_ring *q, uint16_t slot)
+{
+	struct virtq_mapping *map = &q->mappings[(size_t)slot * q->max_buffers];
+
+	for (uint16_t i = 0; i < q->slots[slot].mapped; i++)
+		dma_unmap(q->dma, map[i].addr, map[i].len, map[i].writable ? DMA_FROM_DEVICE : DMA_TO_DEVICE);
+	q->slots[slot].mapped = 0;
+}
+
+int virtq_map(struct virtq_ring *q, uint16_t slot, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t count)
+{
+	struct virtq_mapping *map = &q->mappings[(size_t)slot * q->max_buffers];
+
+	for (uint16_t i = 0; i < count; i++) {
+		bool writable = i >= nreadable;
+		dma_addr_t addr = dma_map(q->dma, bufs[i].addr, bufs[i].len, writable ? DMA_FROM_DEVICE : DMA_TO_DEVICE);
+
+		if (addr == DMA_ERROR) {
+			unmap(q, slot);
+			return -ENOSPC;
+		}
+		map[i] = (struct virtq_mapping){.addr = addr, .len = bufs[i].len, .writable = writable};
+		q->slots[slot].mapped = (uint16_t)(i + 1);
+	}
+	return 0;
+}
+
+int virtq_add(struct virtq *vq, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t nwritable, void *token)
+{
+	struct virtq_ring *q = virtq_ring_of(vq);
+	uint32_t count = (uint32_t)nreadable + nwritable;
+	uint64_t readable = 0, writable = 0;
+
+	if (unlikely(vq->broken))
+		return -EIO;
+	/* "Scatter-Gather Support", "Indirect Descriptors": no longer than the queue is, tables included */
+	if (unlikely(!count || count > q->max_buffers || !token))
+		return -EINVAL;
+	for (uint16_t i = 0; i < nreadable; i++)
+		readable += bufs[i].len;
+	for (uint32_t i = nreadable; i < count; i++)
+		writable += bufs[i].len;
+	/* "The Virtqueue Descriptor Table": at most 2^32 bytes in all */
+	if (unlikely(readable + writable > UINT32_MAX))
+		return -EINVAL;
+	return vq->packed ? packed_add(q, bufs, nreadable, (uint16_t)count, (uint32_t)writable, token)
+	                  : split_add(q, bufs, nreadable, (uint16_t)count, (uint32_t)writable, token);
+}
+
+static void *release(struct virtq_ring *q, uint16_t slot)
+{
+	struct virtq_slot *s = &q->slots[slot];
+	void *token = s->token;
+
+	if (unlikely(q->mappings))
+		unmap(q, slot);
+	s->token = NULL;
+	q->in_flight--;
+	if (q->vq.packed)
+		packed_release(q, slot);
+	else
+		split_release(q, slot);
+	q->free_count = (uint16_t)(q->free_count + s->count);
+	return token;
+}
+
+void *virtq_complete(struct virtq_ring *q, uint32_t id, uint32_t len, uint32_t *written)
+{
+	const struct virtq_slot *s = &q->slots[id];
+
+	if (unlikely(id >= q->vq.size || !s->token))
+		return virtq_break(q, "used id %u is not in flight", id);
+	if (unlikely(len > s->writable)) {
+		/* "Legacy Interface: The Virtqueue Used Ring": lengths are not to be relied on there */
+		if (q->exact_lengths)
+			return virtq_break(q, "used length %u, but only %u bytes are device-writable", len, s->writable);
+		len = s->writable;
+	}
+	*written = len;
+	q->vq.harvested++;
+	return release(q, (uint16_t)id);
+}
+
+void *virtq_harvest(struct virtq *vq, uint32_t *len)
+{
+	struct virtq_ring *q = virtq_ring_of(vq);
+
+	if (unlikely(vq->broken))
+		return NULL;
+	return vq->packed ? packed_harvest(q, len) : split_harvest(q, len);
+}
+
+void *virtq_detach_unused(struct virtq *vq)
+{
+	struct virtq_ring *q = virtq_ring_of(vq);
+
+	for (; q->detach_next < vq->size; q->detach_next++)
+		if (q->slots[q->detach_next].token)
+			return release(q, q->detach_next);
+	return NULL;
+}
+
+uint16_t virtq_room(const struct virtq *vq)
+{
+	return container_of(vq, const struct virtq_ring, vq)->free_count;
+}
+
+/* ---- notifications ---- */
+
+/* "Driver Notifications" */
+static void notify(struct virtq_ring *q)
+{
+	uint32_t data = q->notify.id;
+
+	if (q->notification_data)
+		data |= (q->vq.packed ? (uint32_t)q->packed.next_avail | (uint32_t)q->packed.avail_wrap << 15
+		                      : (uint32_t)q->split.avail_idx)
+		        << 16;
+	switch (q->notify.kind) {
+	case VIRTQ_NOTIFY_MMIO16:
+		mmio_write16(q->notify.addr, cpu_to_le16((uint16_t)data));
+		break;
+	case VIRTQ_NOTIFY_MMIO32:
+		mmio_write32(q->notify.addr, cpu_to_le32(data));
+		break;
+	case VIRTQ_NOTIFY_PIO16:
+		pio_write16(q->notify.port, (uint16_t)data);
+		break;
+	case VIRTQ_NOTIFY_CALL:
+		q->vq.vdev->ops->notify(q->vq.vdev, q->vq.index, data);
+		break;
+	}
+}
+
+bool virtq_kick(struct virtq *vq)
+{
+	struct virtq_ring *q = virtq_ring_of(vq);
+
+	/* "Device Initialization": no notification before DRIVER_OK; virtio_driver_ok() kicks what has gathered */
+	if (!q->added || vq->broken || !vq->vdev->driver_ok)
+		return false;
+	if (vq->packed ? packed_publish(q) : split_publish(q)) {
+		notify(q);
+		vq->kicks++;
+		return true;
+	}
+	vq->suppressed++;
+	return false;
+}
+
+static void run_kick(struct event *event)
+{
+	virtq_kick(&container_of(event, struct virtq_ring, kick_event)->vq);
+}
+
+void virtq_kick_later(struct virtq *vq)
+{
+	event_defer(&virtq_ring_of(vq)->kick_event);
+}
+
+bool virtq_irq_enable(struct virtq *vq)
+{
+	struct virtq_ring *q = virtq_ring_of(vq);
+
+	if (unlikely(vq->broken))
+		return false;
+	return vq->packed ? packed_irq_enable(q) : split_irq_enable(q);
+}
+
+void virtq_irq_disable(struct virtq *vq)
+{
+	struct virtq_ring *q = virtq_ring_of(vq);
+
+	if (vq->packed)
+		packed_irq_disable(q);
+	else
+		split_irq_disable(q);
+}
+
+static void free_ring(struct virtq_ring *q)
+{
+	if (q->memory && !q->leak)
+		dma_free(q->dma, q->memory, q->memory_bytes, q->memory_addr);
+	if (q->tables && !q->leak)
+		dma_free(q->dma, q->tables, q->tables_bytes, q->tables_addr);
+	if (q->mappings)
+		page_free(q->mappings, q->mappings_bytes);
+	page_free(q, q->private_bytes);
+}
+
+static void run_queue(struct event *event)
+{
+	struct virtq *vq = container_of(event, struct virtq, event);
+	struct virtq_ring *q = virtq_ring_of(vq);
+
+	/* An interrupt may be late or spurious: after a reset, before DRIVER_OK, on a queue that wants none. */
+	if (vq->broken || !vq->vdev->driver_ok || !q->callback)
+		return;
+	if (!q->event_idx) /* with it, the event is past: nothing will come */
+		virtq_irq_disable(vq);
+	q->active = true;
+	q->callback(vq);
+	q->active = false;
+	if (unlikely(q->dead))
+		free_ring(q); /* destroyed meanwhile: the callback waited for something in a nested turn */
+	else if (!vq->broken && virtq_irq_enable(vq))
+		event_mark(&vq->event); /* in the next turn: others first */
+}
+
+/* ---- making and unmaking ---- */
+
+static bool alloc_ring(struct virtq_ring *q, uint16_t max_buffers)
+{
+	uint16_t size = q->vq.size;
+
+	q->memory = dma_alloc(q->dma, q->memory_bytes, PAGE_SIZE, &q->memory_addr);
+	if (!q->memory)
+		return false;
+	q->max_buffers = MIN(MAX(max_buffers, 1), size);
+	if (q->dma->ops) {
+		q->mappings_bytes = sizeof(*q->mappings) * q->max_buffers * size;
+		q->mappings = page_alloc(q->mappings_bytes, PAGE_SIZE);
+		if (!q->mappings)
+			return false;
+	}
+	if (q->max_buffers > 1 && virtio_has(q->vq.vdev, VIRTIO_F_INDIRECT_DESC)) {
+		/* Without memory for tables requests are chains of ring descriptors: nothing is lost but room. */
+		q->tables_bytes = sizeof(*q->tables) * q->max_buffers * size;
+		q->tables = dma_alloc(q->dma, q->tables_bytes, PAGE_SIZE, &q->tables_addr);
+	}
+	return true;
+}
+
+/* The state of a queue that was never used; its areas are zero. */
+static void init_ring(struct virtq_ring *q)
+{
+	q->free_count = q->vq.size;
+	if (q->vq.packed)
+		packed_init(q);
+	else
+		split_init(q);
+	if (!q->callback)
+		virtq_irq_disable(&q->vq);
+}
+
+int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, const struct virtq_spec *spec, struct virtq **vq_out)
+{
+	bool packed = virtio_has(vdev, VIRTIO_F_RING_PACKED);
+	size_t private_bytes = sizeof(struct virtq_ring) + sizeof(struct virtq_slot) * size;
+	struct virtq_ring *q = page_alloc(private_bytes, PAGE_SIZE);
+
+	if (!q)
+		return -ENOMEM;
+	q->private_bytes = private_bytes;
+	q->vq = (struct virtq){
+		.vdev = vdev, .name = spec->name, .context = spec->context, .index = index, .size = size, .packed = packed};
+	event_init(&q->vq.event, run_queue);
+	event_init(&q->kick_event, run_kick);
+	q->dma = &vdev->dma;
+	q->callback = spec->callback;
+	q->slots = (struct virtq_slot *)(q + 1);
+	q->event_idx = virtio_has(vdev, VIRTIO_F_EVENT_IDX);
+	q->in_order = virtio_has(vdev, VIRTIO_F_IN_ORDER);
+	q->io_order = virtio_has(vdev, VIRTIO_F_ORDER_PLATFORM);
+	q->notification_data = virtio_has(vdev, VIRTIO_F_NOTIFICATION_DATA);
+	q->exact_lengths = !vdev->legacy;
+
+	q->setup.size = size;
+	q->memory_bytes = packed ? packed_layout(size, &q->setup) : split_layout(size, &q->setup);
+	if (!alloc_ring(q, spec->max_buffers)) {
+		free_ring(q);
+		return -ENOMEM;
+	}
+	init_ring(q);
+	*vq_out = &q->vq;
+	return 0;
+}
+
+int virtq_enable(struct virtq *vq)
+{
+	struct virtq_ring *q = virtq_ring_of(vq);
+	struct virtq_setup setup = q->setup;
+
+	setup.descriptor_area += q->memory_addr;
+	setup.driver_area += q->memory_addr;
+	setup.device_area += q->memory_addr;
+	return vq->vdev->ops->queue_enable(vq->vdev, vq->index, &setup, &q->notify);
+}
+
+int virtq_reset(struct virtq *vq)
+{
+	if (!virtio_has(vq->vdev, VIRTIO_F_RING_RESET))
+		return -ENOTSUP;
+	vq->broken = true;
+	return vq->vdev->ops->queue_reset(vq->vdev, vq->index);
+}
+
+int virtq_restart(struct virtq *vq)
+{
+	struct virtq_ring *q = virtq_ring_of(vq);
+
+	memset(q->memory, 0, q->memory_bytes);
+	memset(q->slots, 0, sizeof(q->slots[0]) * vq->size);
+	q->added = q->in_flight = q->unpublished = q->oldest = q->detach_next = 0;
+	q->in_batch = false;
+	init_ring(q);
+	vq->broken = false;
+	return virtq_enable(vq);
+}
+
+void virtq_destroy(struct virtq *vq)
+{
+	struct virtq_ring *q = virtq_ring_of(vq);
+
+	event_cancel(&vq->event);
+	event_cancel(&q->kick_event);
+	vq->broken = true;
+	q->leak = vq->vdev->stuck;
+	if (q->active)
+		q->dead = true;
+	else
+		free_ring(q);
+}

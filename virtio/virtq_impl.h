@@ -1,0 +1,233 @@
+/*
+ * The inside of a virtqueue: what virtq.c and the two engines share. Drivers and transports do not include this.
+ *
+ * Everything that the driver must be able to rely on is private: the ring in shared memory is only ever written by us, but for
+ * the device area, whose every value is read once and checked against the slots here.
+ */
+#ifndef VIRTIO_VIRTQ_IMPL_H
+#define VIRTIO_VIRTQ_IMPL_H
+
+#include <arch/barrier.h>
+#include <base/endian.h>
+#include <virtio/virtio.h>
+#include <virtio/virtq.h>
+
+/* Descriptor flags: "The Virtqueue Descriptor Table", "Packed Virtqueues / Next Flag: Descriptor Chaining" */
+enum {
+	VIRTQ_DESC_F_NEXT = 1,
+	VIRTQ_DESC_F_WRITE = 2,
+	VIRTQ_DESC_F_INDIRECT = 4,
+	VIRTQ_DESC_F_AVAIL = 1 << 7,
+	VIRTQ_DESC_F_USED = 1 << 15,
+};
+
+#define VIRTQ_SIZE_MAX 32768u
+
+/* A request in flight, found by its head descriptor (split) or buffer id (packed). */
+struct virtq_slot {
+	void *token;       /* NULL: not in flight */
+	uint32_t writable; /* bytes that the device may write */
+	uint16_t count;    /* ring descriptors that it holds */
+	uint16_t mapped;   /* buffers in mappings */
+	uint16_t next;     /* the next descriptor of the chain, or the next free one */
+	uint16_t last;     /* split: the chain's last descriptor */
+};
+
+/* A buffer as it was mapped; kept only where unmapping does something. */
+struct virtq_mapping {
+	dma_addr_t addr;
+	uint32_t len;
+	bool writable;
+};
+
+struct virtq_desc { /* "The Virtqueue Descriptor Table" */
+	le64 addr;
+	le32 len;
+	le16 flags, next;
+};
+_Static_assert(sizeof(struct virtq_desc) == 16, "virtq_desc");
+
+struct pvirtq_desc { /* "Packed Virtqueues / The Virtqueue Descriptor Format" */
+	le64 addr;
+	le32 len;
+	le16 id, flags;
+};
+_Static_assert(sizeof(struct pvirtq_desc) == 16, "pvirtq_desc");
+
+struct virtq_avail { /* "The Virtqueue Available Ring" */
+	le16 flags, idx, ring[];
+};
+
+struct virtq_used_elem {
+	le32 id, len;
+};
+_Static_assert(sizeof(struct virtq_used_elem) == 8, "virtq_used_elem");
+
+struct virtq_used { /* "The Virtqueue Used Ring" */
+	le16 flags, idx;
+	struct virtq_used_elem ring[];
+};
+
+/* "Event Suppression Structure Format": le16 desc (offset and wrap), le16 flags. What the device wrote is read as one le32, so that
+ * both halves belong together. */
+struct pvirtq_event_suppress {
+	union {
+		struct {
+			le16 desc, flags;
+		};
+		le32 both;
+	};
+};
+_Static_assert(sizeof(struct pvirtq_event_suppress) == 4, "pvirtq_event_suppress");
+
+struct virtq_ring {
+	struct virtq vq;
+	struct dma_device *dma;
+	struct virtq_notify notify;
+	void (*callback)(struct virtq *vq);
+	struct event kick_event;
+	bool event_idx, in_order, io_order, notification_data, exact_lengths;
+	bool active, dead; /* the callback is on the stack; free it when it returns */
+	bool leak;         /* the device may still write to the areas: never free them */
+
+	uint16_t max_buffers; /* of one request */
+	uint16_t free_count;  /* ring descriptors not in flight */
+	uint16_t added;       /* since the last kick: requests (split), descriptors (packed) */
+	uint16_t in_flight;   /* requests added and not harvested */
+	uint16_t unpublished; /* of those, not yet visible to the device */
+	uint16_t free_head, free_tail;
+	uint16_t oldest;      /* IN_ORDER: the slot whose turn it is */
+	uint16_t batch_last;  /* IN_ORDER: the slot that ends the batch being harvested, */
+	bool in_batch;        /* if there is one */
+	uint16_t detach_next; /* virtq_detach_unused() goes on here */
+	uint32_t batch_len;   /* what the device wrote into that last one */
+
+	struct virtq_slot *slots;       /* size of them */
+	struct virtq_mapping *mappings; /* max_buffers for each slot, or NULL: the identity map */
+
+	/* Indirect tables, max_buffers entries for each slot, or NULL: direct descriptors only. */
+	struct virtq_desc *tables;
+	dma_addr_t tables_addr;
+
+	union {
+		struct {
+			struct virtq_desc *desc;
+			struct virtq_avail *avail;
+			struct virtq_used *used;
+			volatile le16 *used_event, *avail_event;
+			uint16_t avail_idx, last_used, used_idx; /* used_idx: as last read */
+		} split;
+		struct {
+			struct pvirtq_desc *desc;
+			struct pvirtq_event_suppress *driver, *device;
+			uint16_t next_avail, last_used;
+			bool avail_wrap, used_wrap;
+			uint16_t held_head, held_flags; /* the batch's first descriptor, made available by the kick */
+		} packed;
+	};
+
+	struct virtq_setup setup; /* its areas are offsets into memory */
+	void *memory;             /* descriptor, driver and device areas */
+	dma_addr_t memory_addr;
+	size_t memory_bytes, tables_bytes, mappings_bytes, private_bytes;
+};
+
+static inline struct virtq_ring *virtq_ring_of(struct virtq *vq)
+{
+	return container_of(vq, struct virtq_ring, vq);
+}
+
+/* "VIRTIO_F_ORDER_PLATFORM": the barriers suitable for hardware devices where it is negotiated, CPU barriers elsewhere. */
+static inline void virtq_mb(const struct virtq_ring *q)
+{
+	if (unlikely(q->io_order))
+		io_mb();
+	else
+		virt_mb();
+}
+
+static inline void virtq_rmb(const struct virtq_ring *q)
+{
+	if (unlikely(q->io_order))
+		io_rmb();
+	else
+		virt_rmb();
+}
+
+static inline void virtq_wmb(const struct virtq_ring *q)
+{
+	if (unlikely(q->io_order))
+		io_wmb();
+	else
+		virt_wmb();
+}
+
+/* True when the index went past `event` on its way from `old` to `new`: all arithmetic modulo 2^16, `old` as of the last kick. */
+static inline bool virtq_need_event(uint16_t event, uint16_t new, uint16_t old)
+{
+	return (uint16_t)(new - event - 1) < (uint16_t)(new - old);
+}
+
+/* Take a slot for a request of `count` ring descriptors; the caller has checked that there is room. */
+static inline void virtq_slot_fill(struct virtq_ring *q, uint16_t slot, uint16_t count, uint32_t writable, void *token)
+{
+	struct virtq_slot *s = &q->slots[slot];
+
+	s->token = token;
+	s->writable = writable;
+	s->count = count;
+	q->free_count = (uint16_t)(q->free_count - count);
+	q->in_flight++;
+	q->unpublished++;
+}
+
+/* ---- virtq.c, for the engines ---- */
+
+/* A violation by the device: log once, no more traffic, ask for a reset. Always returns NULL. */
+[[gnu::format(printf, 2, 3), gnu::cold]] void *virtq_break(struct virtq_ring *q, const char *reason, ...);
+
+/* Where the DMA seam translates: map all buffers of a request for its slot. 0, or -ENOSPC with nothing mapped. */
+[[nodiscard]] int virtq_map(struct virtq_ring *q, uint16_t slot, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t count);
+
+/* Buffer `i` of the request of `slot`, as the device sees it. */
+static inline dma_addr_t virtq_buf_addr(const struct virtq_ring *q, uint16_t slot, uint16_t i, const struct virtq_buf *buf)
+{
+	return likely(!q->mappings) ? mmu_virt_to_phys(buf->addr) : q->mappings[(size_t)slot * q->max_buffers + i].addr;
+}
+
+/* The indirect table of a slot. */
+static inline void *virtq_table(const struct virtq_ring *q, uint16_t slot)
+{
+	return q->tables + (size_t)slot * q->max_buffers;
+}
+
+static inline dma_addr_t virtq_table_addr(const struct virtq_ring *q, uint16_t slot)
+{
+	return q->tables_addr + (size_t)slot * q->max_buffers * sizeof(struct virtq_desc);
+}
+
+/* The device used the request of slot `id` and wrote `len` bytes, it says (both read once). Checks both, gives the slot back through
+ * `release`, and returns the token. NULL: broken. */
+void *virtq_complete(struct virtq_ring *q, uint32_t id, uint32_t len, uint32_t *written);
+
+/* ---- the engines ---- */
+/* What the layout wants: bytes in all, zeroed, page-aligned; the areas in *setup as offsets. */
+size_t split_layout(uint16_t size, struct virtq_setup *setup);
+void split_init(struct virtq_ring *q);
+int split_add(struct virtq_ring *q, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t count, uint32_t writable, void *token);
+bool split_publish(struct virtq_ring *q);
+void *split_harvest(struct virtq_ring *q, uint32_t *len);
+bool split_irq_enable(struct virtq_ring *q);
+void split_irq_disable(struct virtq_ring *q);
+void split_release(struct virtq_ring *q, uint16_t slot);
+
+size_t packed_layout(uint16_t size, struct virtq_setup *setup);
+void packed_init(struct virtq_ring *q);
+int packed_add(struct virtq_ring *q, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t count, uint32_t writable, void *token);
+bool packed_publish(struct virtq_ring *q);
+void *packed_harvest(struct virtq_ring *q, uint32_t *len);
+bool packed_irq_enable(struct virtq_ring *q);
+void packed_irq_disable(struct virtq_ring *q);
+void packed_release(struct virtq_ring *q, uint16_t slot);
+
+#endif
