@@ -1,0 +1,357 @@
+/*
+ * bench: how fast a device moves data, and how often it was told and told back.
+ *
+ *   bench.name=blk-read|blk-write   bench.device= bench.bs= (4096) bench.qd= (32) bench.ops= (100000) bench.mode=irq|poll
+ *                                   bench.pattern=sequential|random
+ *   bench.name=net-tx               bench.device= bench.len= (60) bench.burst= (32) bench.ops= bench.mode=
+ *   bench.name=boot                 the time from power-on (tsc) and from the kernel's start (ns) to here
+ *
+ * Under QEMU's -icount the time stamps count instructions, the bench's own among them: so a run is made of prepared requests
+ * only, and its loops neither allocate nor print nor divide. A run of a tenth precedes the one that is measured. With mode=poll
+ * the loop never sleeps; whether the device interrupts is virtio.irq='s business. blk-write destroys what is on the disk.
+ */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <arch/clock.h>
+#include <base/cmdline.h>
+#include <base/event.h>
+#include <base/log.h>
+#include <base/page.h>
+#include <base/program.h>
+#include <class/block.h>
+#include <class/net.h>
+
+#define DEPTH_MAX 1024u
+#define BURST_MAX 256u
+#define BLOCK_BYTES_MAX (1024u * 1024u)
+#define WARM_UP_MAX 2000u
+#define SECOND_NS UINT64_C(1000000000)
+#define PATIENCE_NS (20 * SECOND_NS) /* without any progress */
+
+/* What is measured, by differences. */
+struct sample {
+	uint64_t ns, ticks, kicks, irqs;
+};
+
+static struct sample take_sample(const char *device)
+{
+	const struct device_info *info = device_find(device);
+	struct sample sample = {0};
+
+	for (unsigned i = 0; info && i < info->queue_count; i++) {
+		struct device_queue queue = {0};
+
+		info->queue(info, i, &queue);
+		sample.kicks += queue.notifications;
+	}
+	sample.irqs = info ? info->interrupts(info) : 0;
+	sample.ns = clock_ns();
+	sample.ticks = clock_ticks();
+	return sample;
+}
+
+/* `parameters`: more members of the JSON object, each with a comma behind it. */
+static void report(const char *name, const char *device, const char *parameters, bool poll, uint64_t ops, uint64_t errors,
+                   const struct sample *start, const struct sample *end)
+{
+	record("{\"event\":\"bench\",\"name\":\"%s\",\"device\":\"%s\",%s\"mode\":\"%s\",\"ops\":%lu,\"ns\":%lu,\"tsc\":%lu,"
+	       "\"kicks\":%lu,\"irqs\":%lu,"
+	       "\"errors\":%lu}",
+	       name, device, parameters, poll ? "poll" : "irq", ops, end->ns - start->ns, end->ticks - start->ticks,
+	       end->kicks - start->kicks, end->irqs - start->irqs, errors);
+}
+
+/* A parameter within bounds; false and a line otherwise. */
+static bool parameter(const char *key, uint64_t fallback, uint64_t least, uint64_t most, uint64_t *value)
+{
+	*value = cmdline_number(key, fallback);
+	if (*value >= least && *value <= most)
+		return true;
+	log_error("bench: %s=%lu is not in %lu to %lu", key, *value, least, most);
+	return false;
+}
+
+static bool choice(const char *key, const char *usual, const char *other, bool *is_other)
+{
+	const char *value = cmdline_get(key);
+
+	*is_other = value && !strcmp(value, other);
+	if (!value || *is_other || !strcmp(value, usual))
+		return true;
+	log_error("bench: %s=%s is neither %s nor %s", key, value, usual, other);
+	return false;
+}
+
+/* ---- blk-read, blk-write ---- */
+
+struct block_bench {
+	struct block_device *device;
+	uint64_t to_submit, errors;
+	uint32_t in_flight, sectors_per_op;
+	uint64_t ops_on_disk, next_op; /* places for a request, the next in sequence */
+	uint64_t random;
+	bool is_random, finished;
+};
+
+struct block_slot {
+	struct block_request request;
+	struct block_segment segment;
+};
+
+static inline uint64_t next_sector(struct block_bench *bench)
+{
+	uint64_t op;
+
+	if (bench->is_random) {
+		/* xorshift64; its upper half scaled to the range by a multiplication */
+		bench->random ^= bench->random << 13;
+		bench->random ^= bench->random >> 7;
+		bench->random ^= bench->random << 17;
+		op = (bench->random >> 32) * bench->ops_on_disk >> 32;
+	} else {
+		op = bench->next_op++;
+		if (bench->next_op == bench->ops_on_disk)
+			bench->next_op = 0;
+	}
+	return op * bench->sectors_per_op;
+}
+
+static void block_bench_done(struct block_request *request)
+{
+	struct block_bench *bench = request->context;
+
+	bench->errors += request->status != 0;
+	if (likely(bench->to_submit)) {
+		bench->to_submit--;
+		request->sector = next_sector(bench);
+		block_submit(bench->device, request);
+	} else if (--bench->in_flight == 0) {
+		bench->finished = true;
+	}
+}
+
+/* False: the device stopped answering. */
+static bool block_bench_run(struct block_bench *bench, struct block_slot *slots, uint64_t depth, uint64_t ops, bool poll)
+{
+	uint64_t deadline = clock_ns() + PATIENCE_NS, left = ops;
+
+	bench->finished = false;
+	bench->in_flight = (uint32_t)MIN(depth, ops);
+	bench->to_submit = ops - bench->in_flight;
+	for (uint32_t i = 0, count = bench->in_flight; i < count; i++) {
+		slots[i].request.sector = next_sector(bench);
+		block_submit(bench->device, &slots[i].request);
+	}
+	while (!bench->finished) {
+		if (likely(loop_turn(!poll, deadline)) || clock_ns() < deadline)
+			continue;
+		if (bench->to_submit == left)
+			return false;
+		left = bench->to_submit;
+		deadline = clock_ns() + PATIENCE_NS;
+	}
+	return true;
+}
+
+static struct block_slot *prepare_slots(struct block_bench *bench, enum block_op op, uint64_t depth, uint64_t bytes)
+{
+	struct block_slot *slots = page_alloc(depth * sizeof(*slots), PAGE_SIZE);
+	uint8_t *memory = page_alloc(depth * bytes, PAGE_SIZE);
+
+	if (!slots || !memory)
+		return NULL;
+	for (uint64_t i = 0; i < depth; i++) {
+		slots[i].segment = (struct block_segment){memory + i * bytes, (uint32_t)bytes};
+		slots[i].request = (struct block_request){
+			.op = op,
+			.segments = &slots[i].segment,
+			.segment_count = 1,
+			.done = block_bench_done,
+			.context = bench,
+		};
+	}
+	return slots;
+}
+
+static int bench_block(enum block_op op, const char *name)
+{
+	static struct block_bench bench;
+	struct block_device *device = block_find(cmdline_get("bench.device"));
+	uint64_t bytes, depth, ops;
+	struct block_slot *slots;
+	struct sample start, end;
+	char parameters[64];
+	bool poll;
+
+	if (!device) {
+		log_error("bench: no such disk");
+		return 1;
+	}
+	bench = (struct block_bench){.device = device, .random = UINT64_C(0x9e3779b97f4a7c15)};
+	if (!parameter("bench.bs", 4096, device->block_size, BLOCK_BYTES_MAX, &bytes) ||
+	    !parameter("bench.qd", 32, 1, DEPTH_MAX, &depth) || !parameter("bench.ops", 100000, 1, UINT32_MAX, &ops) ||
+	    !choice("bench.mode", "irq", "poll", &poll) || !choice("bench.pattern", "sequential", "random", &bench.is_random))
+		return 1;
+	bytes -= bytes % device->block_size;
+	bench.sectors_per_op = (uint32_t)(bytes / BLOCK_SECTOR);
+	bench.ops_on_disk = MIN(device->capacity / bench.sectors_per_op, UINT32_MAX);
+	slots = prepare_slots(&bench, op, depth, bytes);
+	if (!bench.ops_on_disk || !slots) {
+		log_error("bench: %s", slots ? "the disk is too small" : "no memory for bench.qd= requests of bench.bs= bytes");
+		return 1;
+	}
+	if (!block_bench_run(&bench, slots, depth, MIN(ops / 10 + 1, WARM_UP_MAX), poll))
+		goto stuck;
+	bench.errors = 0;
+	start = take_sample(device->node.name);
+	if (!block_bench_run(&bench, slots, depth, ops, poll))
+		goto stuck;
+	end = take_sample(device->node.name);
+	format_text(parameters, sizeof(parameters), "\"bs\":%lu,\"qd\":%lu,\"pattern\":\"%s\",", bytes, depth,
+	            bench.is_random ? "random" : "sequential");
+	report(name, device->node.name, parameters, poll, ops, bench.errors, &start, &end);
+	return bench.errors ? 1 : 0;
+stuck:
+	log_error("bench: %s stopped answering", device->node.name);
+	return 1;
+}
+
+static int bench_blk_read(void) { return bench_block(BLOCK_READ, "blk-read"); }
+
+static int bench_blk_write(void) { return bench_block(BLOCK_WRITE, "blk-write"); }
+
+/* ---- net-tx ---- */
+
+/* Frames that are ready to go, as a stack: a burst is its top. */
+#define FRAMES 1024u
+
+static struct {
+	struct net_buf *ready[FRAMES];
+	unsigned count;
+	uint64_t done, errors;
+} frames;
+
+static void frame_done(struct net_buf *buf)
+{
+	frames.done++;
+	frames.errors += buf->status != 0;
+	frames.ready[frames.count++] = buf;
+}
+
+static bool net_bench_run(struct net_device *device, uint64_t burst, uint64_t ops, bool poll)
+{
+	uint64_t sent = 0, deadline = clock_ns() + PATIENCE_NS, last = 0;
+
+	frames.done = 0;
+	while (frames.done < ops) {
+		unsigned want = (unsigned)MIN(MIN(burst, ops - sent), frames.count), first = frames.count - want, taken = 0;
+
+		if (likely(want)) {
+			taken = net_tx_burst(device, &frames.ready[first], want);
+			sent += taken;
+			for (unsigned i = taken; unlikely(i < want); i++)
+				frames.ready[first + i - taken] = frames.ready[first + i];
+			frames.count -= taken;
+		}
+		if (loop_turn(!poll && !taken, deadline) || taken || clock_ns() < deadline)
+			continue;
+		if (frames.done == last)
+			return false;
+		last = frames.done;
+		deadline = clock_ns() + PATIENCE_NS;
+	}
+	return true;
+}
+
+static bool prepare_frames(const struct net_device *device, uint32_t length)
+{
+	struct net_pool *pool = net_pool_create(FRAMES);
+
+	for (frames.count = 0; pool && frames.count < FRAMES; frames.count++) {
+		struct net_buf *buf = net_buf_alloc(pool);
+
+		if (!buf)
+			return false;
+		memset(buf->data, 0, length);
+		memset(buf->data, 0xff, 6);
+		memcpy(buf->data + 6, device->mac, 6);
+		memcpy(buf->data + 12, "\x88\xb5", 2);
+		buf->length = length;
+		buf->done = frame_done;
+		frames.ready[frames.count] = buf;
+	}
+	return pool;
+}
+
+static int bench_net_tx(void)
+{
+	struct net_device *device = net_find(cmdline_get("bench.device"));
+	uint64_t length, burst, ops;
+	struct sample start, end;
+	char parameters[64];
+	bool poll;
+
+	if (!device) {
+		log_error("bench: no such network card");
+		return 1;
+	}
+	if (!parameter("bench.len", 60, 14, NET_FRAME_MAX, &length) || !parameter("bench.burst", 32, 1, BURST_MAX, &burst) ||
+	    !parameter("bench.ops", 100000, 1, UINT32_MAX, &ops) || !choice("bench.mode", "irq", "poll", &poll))
+		return 1;
+	if (!prepare_frames(device, (uint32_t)length)) {
+		log_error("bench: no memory for %u frames", FRAMES);
+		return 1;
+	}
+	if (!net_bench_run(device, burst, MIN(ops / 10 + 1, WARM_UP_MAX), poll))
+		goto stuck;
+	frames.errors = 0;
+	start = take_sample(device->node.name);
+	if (!net_bench_run(device, burst, ops, poll))
+		goto stuck;
+	end = take_sample(device->node.name);
+	format_text(parameters, sizeof(parameters), "\"len\":%lu,\"burst\":%lu,", length, burst);
+	report("net-tx", device->node.name, parameters, poll, ops, frames.errors, &start, &end);
+	return frames.errors ? 1 : 0;
+stuck:
+	log_error("bench: %s stopped answering", device->node.name);
+	return 1;
+}
+
+/* ---- boot ---- */
+
+static int bench_boot(void)
+{
+	record("{\"event\":\"bench\",\"name\":\"boot\",\"ns\":%lu,\"tsc\":%lu,\"hz\":%lu,\"errors\":0}", clock_ns(),
+	       clock_ticks(), clock_hz());
+	return 0;
+}
+
+static const struct {
+	const char *name, *summary;
+	int (*run)(void);
+} benches[] = {
+	{"blk-read", "bench.device= bench.bs= bench.qd= bench.ops= bench.pattern= bench.mode=", bench_blk_read},
+	{"blk-write", "the same; what is on the disk is lost", bench_blk_write},
+	{"net-tx", "bench.device= bench.len= bench.burst= bench.ops= bench.mode=", bench_net_tx},
+	{"boot", "the time to here", bench_boot},
+};
+
+static int bench_main(void)
+{
+	const char *name = cmdline_get("bench.name");
+
+	for (unsigned i = 0; name && i < ARRAY_SIZE(benches); i++) {
+		if (!strcmp(benches[i].name, name))
+			return benches[i].run();
+	}
+	if (name)
+		log_error("bench: no bench \"%s\"", name);
+	for (unsigned i = 0; i < ARRAY_SIZE(benches); i++)
+		console_line("bench.name=%-10s %s", benches[i].name, benches[i].summary);
+	return 1;
+}
+
+PROGRAM(bench, "measure a device: bench.name=", bench_main);

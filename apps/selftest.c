@@ -1,0 +1,101 @@
+/*
+ * selftest: what the machine and its devices can do, tried on real data, in TAP.
+ *
+ * It goes by what was found: each device is tested through its class, whatever bus it came by, and a machine without devices
+ * still has its clock and memory tested. Nothing is changed on a disk and nobody is expected at the other end of a wire unless a
+ * parameter says so:
+ *
+ *   selftest.reset=N         reset each device and bring it up again, N times, before it is tested
+ *   selftest.write=1         write a pattern of selftest.seed= (1) over each disk's first selftest.bytes= (all), flush, read back
+ *   selftest.hash=1          record each disk's CRC-32
+ *   selftest.errors=N        read N blocks of a disk that injects errors
+ *   selftest.net=echo        send selftest.frames= (1000) frames to a host that sends each back as it is
+ *   selftest.ping=ADDRESS    ARP and ICMP echo to that address, from selftest.ip= (10.0.2.15)
+ *   selftest.link=1          wait for the link to go down and up again
+ *   selftest.rng_bytes=N     bytes to read from each entropy source (1 MiB)
+ *   selftest.console=N       stream N bytes each way through console0: the pattern of selftest.seed= out, that of the next
+ *                            seed in, neither side more than 32 KiB ahead of the other
+ */
+#include "selftest.h"
+
+#include <string.h>
+
+#include <base/cmdline.h>
+#include <base/log.h>
+#include <base/program.h>
+#include <base/tap.h>
+
+uint64_t selftest_option(const char *key, uint64_t fallback)
+{
+	char word[48] = "selftest.";
+	const char *value;
+
+	strncat(word, key, sizeof(word) - strlen(word) - 1);
+	value = cmdline_get(word);
+	if (value && !*value)
+		return 1;
+	return cmdline_number(word, fallback);
+}
+
+static void test_by_class(const char *name)
+{
+	struct block_device *block = block_find(name);
+	struct net_device *net = net_find(name);
+	struct entropy_device *entropy = entropy_find(name);
+	struct char_device *console = char_find(name);
+
+	if (block)
+		selftest_block(block);
+	if (net)
+		selftest_net(net);
+	if (entropy)
+		selftest_entropy(entropy);
+	if (console)
+		selftest_console(console);
+}
+
+/* Reset and bring up, `times` times: what is tested behind it has to work as after boot. */
+static bool test_reset(struct device_info *info, uint64_t times)
+{
+	uint64_t done = 0;
+	int error = 0;
+
+	while (!error && done < times && info->reset) {
+		error = info->reset(info);
+		done++;
+	}
+	if (tap_ok(done == times && !error && !strcmp(info->state, "ok"), "%s comes up again after each of %lu resets",
+	           info->name, times))
+		return true;
+	tap_detail("resets: %lu, error: %d, state: %s", done, error, info->state);
+	return false;
+}
+
+static void test_device(const struct device_info *info)
+{
+	uint64_t resets = selftest_option("reset", 0);
+
+	if (!*info->driver) {
+		tap_skip("no driver", "%s is up", info->name);
+		return;
+	}
+	if (!tap_ok(!strcmp(info->state, "ok") && info->queue_count, "%s is up", info->name)) {
+		tap_detail("state: %s", info->state);
+		tap_detail("reason: %s", info->reason);
+		return;
+	}
+	if (resets && !test_reset(device_find(info->name), resets))
+		return;
+	test_by_class(info->name);
+}
+
+static int selftest(void)
+{
+	selftest_base();
+	for (const struct device_info *info = device_first(); info; info = info->next)
+		test_device(info);
+	tap_plan();
+	return tap_counts().failed ? 1 : 0;
+}
+
+PROGRAM(selftest, "test the machine and its devices, in TAP", selftest);

@@ -1,0 +1,140 @@
+/*
+ * Network cards. Without a peer only so much can be seen: that frames of all sizes are taken and given back. With one, see
+ * selftest_echo.c and ping.h.
+ */
+#include "selftest.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <arch/clock.h>
+#include <base/cmdline.h>
+#include <base/event.h>
+#include <base/log.h>
+#include <base/tap.h>
+#include <base/util.h>
+
+#include "ping.h"
+
+#define TX_FRAMES 256u
+
+static void test_mac(const struct net_device *device)
+{
+	const uint8_t *mac = device->mac;
+	bool zero = true;
+
+	for (unsigned i = 0; i < 6; i++)
+		zero = zero && !mac[i];
+	if (!tap_ok(!zero && !(mac[0] & 1), "%s has the address of one station", device->node.name))
+		tap_detail("mac: %02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+}
+
+struct tx_count {
+	unsigned done, errors;
+};
+
+static void tx_done(struct net_buf *buf)
+{
+	struct tx_count *count = buf->context;
+
+	count->done++;
+	count->errors += buf->status != 0;
+	net_buf_free(buf);
+}
+
+/* Broadcast frames of an experimental type, not the echo's, 60 to 1514 bytes, faster than they go out. */
+static void test_transmit(struct net_device *device)
+{
+	struct net_pool *pool = net_pool_create(TX_FRAMES);
+	struct tx_count *count = calloc(1, sizeof(*count));
+	uint64_t deadline = clock_ns() + PATIENCE_NS;
+	struct net_buf *waiting = NULL;
+	uint32_t longest = MIN(NET_FRAME_MAX, device->mtu + 14u);
+	unsigned sent = 0;
+
+	while (pool && count && count->done < TX_FRAMES && clock_ns() < deadline) {
+		if (!waiting && sent < TX_FRAMES && (waiting = net_buf_alloc(pool))) {
+			waiting->length = 60 + sent * (longest - 60) / (TX_FRAMES - 1);
+			memset(waiting->data, 0, waiting->length);
+			memset(waiting->data, 0xff, 6);
+			memcpy(waiting->data + 6, device->mac, 6);
+			memcpy(waiting->data + 12, "\x88\xb6", 2);
+			waiting->done = tx_done;
+			waiting->context = count;
+		}
+		if (waiting && net_tx_burst(device, &waiting, 1)) {
+			waiting = NULL;
+			sent++;
+		} else {
+			loop_turn(true, deadline);
+		}
+	}
+	if (!tap_ok(pool && count && count->done == TX_FRAMES && !count->errors, "%s sends frames of 60 to %u bytes",
+	            device->node.name, longest))
+		tap_detail("sent: %u, done: %u, errors: %u", sent, count ? count->done : 0, count ? count->errors : 0);
+	if (waiting)
+		net_buf_free(waiting);
+	if (!pool || net_pool_free_count(pool) < TX_FRAMES)
+		return; /* the device still has the memory */
+	net_pool_destroy(pool);
+	free(count);
+}
+
+static void test_ping(struct net_device *device, const char *address)
+{
+	uint8_t own[4] = {10, 0, 2, 15}, target[4];
+	const char *ip = cmdline_get("selftest.ip");
+	struct ping ping;
+	int error;
+
+	if ((ip && !ip_parse(ip, own)) || !ip_parse(address, target)) {
+		tap_ok(false, "%s pings a well-formed address", device->node.name);
+		return;
+	}
+	error = ping_open(&ping, device, own);
+	if (!error) {
+		error = ping_resolve(&ping, target, PATIENCE_NS);
+		if (!tap_ok(!error, "%s has %s answer to ARP", device->node.name, address))
+			tap_detail("error: %d", error);
+		for (unsigned size = 0; !error && size <= PING_PAYLOAD_MAX; size += 56)
+			error = ping_once(&ping, (uint16_t)size, PATIENCE_NS);
+		ping_close(&ping);
+	}
+	if (!tap_ok(!error, "%s has %s answer to ICMP echo", device->node.name, address))
+		tap_detail("error: %d", error);
+}
+
+static bool link_becomes(struct net_device *device, bool up)
+{
+	uint64_t deadline = clock_ns() + PATIENCE_NS;
+
+	record("{\"event\":\"waiting\",\"device\":\"%s\",\"for\":\"link %s\"}", device->node.name, up ? "up" : "down");
+	while (device->link_up != up && clock_ns() < deadline)
+		loop_turn(true, deadline);
+	return device->link_up == up;
+}
+
+static void test_link_changes(struct net_device *device)
+{
+	uint64_t before = device->link_changes;
+
+	tap_ok(link_becomes(device, false), "%s sees its link go down", device->node.name);
+	tap_ok(link_becomes(device, true), "%s sees its link come up again", device->node.name);
+	if (!tap_ok(device->link_changes >= before + 2, "%s is told of each change of its link", device->node.name))
+		tap_detail("changes: %lu", device->link_changes - before);
+}
+
+void selftest_net(struct net_device *device)
+{
+	const char *peer = cmdline_get("selftest.net"), *address = cmdline_get("selftest.ping");
+
+	test_mac(device);
+	tap_ok(device->link_up, "%s has its link up", device->node.name);
+	test_transmit(device);
+	if (peer && !strcmp(peer, "echo"))
+		selftest_echo(device, (uint32_t)selftest_option("frames", 1000));
+	if (address && *address)
+		test_ping(device, address);
+	if (selftest_option("link", 0))
+		test_link_changes(device);
+}
