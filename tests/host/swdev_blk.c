@@ -1,0 +1,194 @@
+/*
+ * "Block Device": a disk in memory.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "swdev_impl.h"
+#include "swdev_types.h"
+
+enum { T_IN = 0, T_OUT = 1, T_FLUSH = 4, T_GET_ID = 8 };
+enum { SECTOR = 512, HEADER = 16 };
+
+/* "Block Device / Device configuration layout" */
+static const struct swdev_field fields[] = {
+	{.offset = 0, .width = 8, .count = 1, .feature = -1},                /* capacity */
+	{.offset = 8, .width = 4, .count = 1, .feature = BLK_F_SIZE_MAX},    /* size_max */
+	{.offset = 12, .width = 4, .count = 1, .feature = BLK_F_SEG_MAX},    /* seg_max */
+	{.offset = 20, .width = 4, .count = 1, .feature = BLK_F_BLK_SIZE},   /* blk_size */
+	{.offset = 24, .width = 1, .count = 2, .feature = BLK_F_TOPOLOGY},   /* physical_block_exp, alignment_offset */
+	{.offset = 26, .width = 2, .count = 1, .feature = BLK_F_TOPOLOGY},   /* min_io_size */
+	{.offset = 28, .width = 4, .count = 1, .feature = BLK_F_TOPOLOGY},   /* opt_io_size */
+	{.offset = 32, .width = 1, .count = 1, .feature = BLK_F_CONFIG_WCE, .writable = true, .after_features_ok = true}, /* writeback */
+	{.width = 0},
+};
+
+static const char id_string[20] = {"swdev disk 012345678"};
+
+static void init(struct swdev *dev)
+{
+	dev->state = calloc(1, sizeof(struct swdev_disk));
+	swdev_disk_resize(dev, 2048);
+	put32(dev->config + 8, 65536); /* size_max */
+	put32(dev->config + 12, 126);  /* seg_max */
+	put32(dev->config + 20, SECTOR);
+	put32(dev->config + 28, 8);    /* opt_io_size */
+}
+
+static void release(struct swdev *dev)
+{
+	free(swdev_disk(dev)->bytes);
+	free(dev->state);
+}
+
+void swdev_disk_resize(struct swdev *dev, uint64_t sectors)
+{
+	struct swdev_disk *disk = swdev_disk(dev);
+
+	disk->bytes = realloc(disk->bytes, sectors * SECTOR);
+	if (sectors > disk->sectors)
+		memset(disk->bytes + disk->sectors * SECTOR, 0, (sectors - disk->sectors) * SECTOR);
+	disk->sectors = sectors;
+	put64(dev->config, sectors);
+	if (dev->front)
+		swdev_config_changed(dev);
+}
+
+/* "Device Operation": the limits of the configuration space hold for each element of the data. */
+static void check_limits(struct swdev *dev, const struct swdev_chain *chain, bool write)
+{
+	struct swdev_disk *disk = swdev_disk(dev);
+	uint64_t skip = write ? HEADER : 0, left = write ? chain->readable_bytes - HEADER : chain->writable_bytes - 1;
+	const struct swdev_segment *segment = chain->segments + (write ? 0 : chain->readable);
+	unsigned count = write ? chain->readable : chain->writable, data = 0;
+
+	for (; count && left; count--, segment++) {
+		uint64_t bytes = segment->length;
+
+		if (skip >= bytes) {
+			skip -= bytes;
+			continue;
+		}
+		bytes = bytes - skip > left ? left : bytes - skip;
+		skip = 0;
+		left -= bytes;
+		data++;
+		if (bytes > disk->max_segment_bytes)
+			disk->max_segment_bytes = (uint32_t)bytes;
+	}
+	if (data > disk->max_segments)
+		disk->max_segments = data;
+	if (swdev_has(dev, BLK_F_SEG_MAX) && data > get32(dev->config + 12))
+		swdev_violation(dev, "a request of %u segments, seg_max is %u", data, get32(dev->config + 12));
+	if (swdev_has(dev, BLK_F_SIZE_MAX) && disk->max_segment_bytes > get32(dev->config + 8))
+		swdev_violation(dev, "a segment of %u bytes, size_max is %u", disk->max_segment_bytes, get32(dev->config + 8));
+}
+
+static bool check_range(struct swdev *dev, uint64_t sector, uint64_t bytes)
+{
+	if (bytes % SECTOR || bytes == 0)
+		swdev_violation(dev, "a request of %llu bytes of data", (unsigned long long)bytes);
+	else if (sector > swdev_disk(dev)->sectors || bytes / SECTOR > swdev_disk(dev)->sectors - sector)
+		swdev_violation(dev, "a request for %llu bytes at sector %llu, beyond the capacity", (unsigned long long)bytes,
+				(unsigned long long)sector);
+	else
+		return true;
+	return false;
+}
+
+static uint8_t transfer(struct swdev *dev, const struct swdev_chain *chain, bool write, uint64_t sector)
+{
+	struct swdev_disk *disk = swdev_disk(dev);
+	uint64_t bytes = write ? chain->readable_bytes - HEADER : chain->writable_bytes - 1;
+
+	if (write && chain->writable_bytes != 1)
+		swdev_violation(dev, "a write with %llu writable bytes", (unsigned long long)chain->writable_bytes);
+	if (!write && chain->readable_bytes != HEADER)
+		swdev_violation(dev, "a read with %llu readable bytes", (unsigned long long)chain->readable_bytes);
+	check_limits(dev, chain, write);
+	if (!check_range(dev, sector, bytes))
+		return BLK_IOERR;
+	if (write && swdev_has(dev, BLK_F_RO))
+		return BLK_IOERR;
+	if (write) {
+		disk->writes++;
+		swdev_chain_read(chain, HEADER, disk->bytes + sector * SECTOR, bytes);
+	} else {
+		disk->reads++;
+		swdev_chain_write(chain, 0, disk->bytes + sector * SECTOR, bytes);
+	}
+	return BLK_OK;
+}
+
+static uint8_t get_id(struct swdev *dev, const struct swdev_chain *chain)
+{
+	swdev_disk(dev)->ids++;
+	if (chain->writable_bytes != sizeof(id_string) + 1)
+		swdev_violation(dev, "get-id with %llu writable bytes", (unsigned long long)chain->writable_bytes);
+	swdev_chain_write(chain, 0, id_string, sizeof(id_string));
+	return BLK_OK;
+}
+
+static uint8_t flush(struct swdev *dev, const struct swdev_chain *chain, uint64_t sector)
+{
+	swdev_disk(dev)->flushes++;
+	if (!swdev_has(dev, BLK_F_FLUSH))
+		swdev_violation(dev, "a flush without VIRTIO_BLK_F_FLUSH");
+	if (sector || chain->readable_bytes != HEADER || chain->writable_bytes != 1)
+		swdev_violation(dev, "a flush with data or a sector");
+	return BLK_OK;
+}
+
+static bool serve(struct swdev_queue *queue, struct swdev_chain *chain, uint32_t *written)
+{
+	struct swdev *dev = queue->dev;
+	struct swdev_disk *disk = swdev_disk(dev);
+	uint8_t header[HEADER], status;
+	uint64_t sector;
+
+	if (swdev_chain_read(chain, 0, header, HEADER) != HEADER || chain->writable_bytes == 0) {
+		swdev_violation(dev, "a request without header or status");
+		return true;
+	}
+	memcpy(&sector, header + 8, sizeof(sector));
+	if (disk->fail) {
+		disk->fail--;
+		disk->failed++;
+		status = disk->fail_status;
+		for (uint64_t i = 0; i + 1 < chain->writable_bytes; i++)
+			swdev_chain_write(chain, i, "\xdb", 1);
+	} else {
+		switch (get32(header)) {
+		case T_IN:
+			status = transfer(dev, chain, false, sector);
+			break;
+		case T_OUT:
+			status = transfer(dev, chain, true, sector);
+			break;
+		case T_FLUSH:
+			status = flush(dev, chain, sector);
+			break;
+		case T_GET_ID:
+			status = get_id(dev, chain);
+			break;
+		default:
+			swdev_violation(dev, "a request of type %u", get32(header));
+			status = BLK_UNSUPP;
+		}
+	}
+	swdev_chain_write(chain, chain->writable_bytes - 1, &status, 1);
+	*written = (uint32_t)chain->writable_bytes;
+	return true;
+}
+
+const struct swdev_type swdev_blk = {
+	.id = 2,
+	.name = "blk",
+	.queues = 1,
+	.features = FEATURE(BLK_F_SIZE_MAX) | FEATURE(BLK_F_SEG_MAX) | FEATURE(BLK_F_BLK_SIZE) | FEATURE(BLK_F_FLUSH) | FEATURE(BLK_F_TOPOLOGY),
+	.fields = fields,
+	.config_size = 60,
+	.init = init,
+	.free = release,
+	.serve = serve,
+};

@@ -1,0 +1,102 @@
+/*
+ * The driver of the echo device. It is the smallest one that the core takes, so it tests the core's side of the contract with drivers:
+ * start() and stop() in pairs, remove() once.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "swdev_echo.h"
+#include "swdev_types.h"
+
+struct echo_options echo_options;
+unsigned echo_starts, echo_stops, echo_removes;
+
+static int echo_probe(struct virtio_device *vdev)
+{
+	if (echo_options.fail_probe)
+		return virtio_refuse(vdev, echo_options.fail_probe, "the test wants it so");
+	vdev->driver_data = malloc(1);
+	return 0;
+}
+
+static void callback(struct virtq *vq)
+{
+	uint32_t length;
+	void *token;
+
+	while (echo_options.used && (token = virtq_harvest(vq, &length)))
+		echo_options.used(vq, token, length);
+}
+
+static int echo_start(struct virtio_device *vdev)
+{
+	static const char *const names[SWDEV_ECHO_QUEUES] = {"q0", "q1", "q2", "q3"};
+	uint16_t count = echo_options.queues ? echo_options.queues : 1;
+	struct virtq_spec specs[SWDEV_ECHO_QUEUES];
+	int error;
+
+	echo_starts++;
+	for (unsigned i = 0; i < count; i++)
+		specs[i] = (struct virtq_spec){.name = names[i],
+					       .callback = callback,
+					       .max_size = echo_options.max_size,
+					       .max_buffers = echo_options.max_buffers};
+	error = virtio_queues_create(vdev, count, specs);
+	if (error)
+		return error;
+	if (echo_options.fail_start)
+		return virtio_refuse(vdev, echo_options.fail_start, "the test wants it so");
+	virtio_driver_ok(vdev);
+	return 0;
+}
+
+static void echo_queue_drain(struct virtio_device *vdev, struct virtq *vq)
+{
+	void *token;
+
+	(void)vdev;
+	while ((token = virtq_detach_unused(vq)))
+		if (echo_options.unused)
+			echo_options.unused(vq, token);
+}
+
+static void echo_stop(struct virtio_device *vdev)
+{
+	echo_stops++;
+	for (unsigned i = 0; i < vdev->queue_count; i++)
+		if (vdev->queues[i])
+			echo_queue_drain(vdev, vdev->queues[i]);
+}
+
+static void echo_remove(struct virtio_device *vdev)
+{
+	echo_removes++;
+	free(vdev->driver_data);
+}
+
+static void echo_queue_refill(struct virtio_device *vdev, struct virtq *vq)
+{
+	(void)vdev;
+	(void)vq;
+}
+
+static void echo_config_changed(struct virtio_device *vdev)
+{
+	if (echo_options.config_changed)
+		echo_options.config_changed(vdev);
+}
+
+static const struct virtio_driver echo_driver = {
+	.name = "virtio-echo",
+	.instance = "echo",
+	.type = SWDEV_ECHO_ID,
+	.config_size = 64,
+	.probe = echo_probe,
+	.start = echo_start,
+	.stop = echo_stop,
+	.remove = echo_remove,
+	.queue_drain = echo_queue_drain,
+	.queue_refill = echo_queue_refill,
+	.config_changed = echo_config_changed,
+};
+VIRTIO_DRIVER(echo_driver);

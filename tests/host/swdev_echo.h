@@ -1,0 +1,20 @@
+/*
+ * The driver of the echo device: gives a test its queues, bare.
+ */
+#ifndef SWDEV_ECHO_H
+#define SWDEV_ECHO_H
+
+#include <virtio/virtio.h>
+#include <virtio/virtq.h>
+
+struct echo_options {
+	uint16_t queues, max_size, max_buffers; /* as in struct virtq_spec; 0 queues: one */
+	void (*used)(struct virtq *vq, void *token, uint32_t length); /* for each used buffer; NULL: the test harvests by itself */
+	void (*unused)(struct virtq *vq, void *token);                /* for each that a reset gave back */
+	void (*config_changed)(struct virtio_device *vdev);
+	int fail_probe, fail_start; /* errors for probe() and start() to give */
+};
+extern struct echo_options echo_options; /* at the next probe */
+extern unsigned echo_starts, echo_stops, echo_removes;
+
+#endif

@@ -1,0 +1,74 @@
+/*
+ * The software device's types: what a test sees and sets of each.
+ */
+#ifndef SWDEV_TYPES_H
+#define SWDEV_TYPES_H
+
+#include "swdev.h"
+
+/* ---- blk: a disk in memory ---- */
+enum { BLK_F_SIZE_MAX = 1, BLK_F_SEG_MAX = 2, BLK_F_RO = 5, BLK_F_BLK_SIZE = 6, BLK_F_FLUSH = 9, BLK_F_TOPOLOGY = 10, BLK_F_CONFIG_WCE = 11 };
+enum { BLK_OK = 0, BLK_IOERR = 1, BLK_UNSUPP = 2 };
+
+struct swdev_disk {
+	uint8_t *bytes;
+	uint64_t sectors;
+	unsigned fail;       /* that many requests from now on end with fail_status */
+	uint8_t fail_status;
+	uint64_t reads, writes, flushes, ids, failed; /* requests */
+	uint32_t max_segments, max_segment_bytes;     /* largest seen */
+};
+static inline struct swdev_disk *swdev_disk(struct swdev *dev) { return dev->state; }
+void swdev_disk_resize(struct swdev *dev, uint64_t sectors); /* contents are kept as far as they fit; tells the driver when plugged */
+
+/* ---- net ---- */
+enum { NET_F_CSUM = 0, NET_F_MTU = 3, NET_F_MAC = 5, NET_F_MRG_RXBUF = 15, NET_F_STATUS = 16, NET_F_SPEED_DUPLEX = 63 };
+
+struct swdev_frame {
+	struct swdev_frame *next;
+	uint32_t length;
+	uint8_t bytes[];
+};
+struct swdev_nic {
+	struct swdev_frame *incoming, **incoming_tail;       /* for the driver */
+	struct swdev_frame *transmitted, **transmitted_tail; /* by the driver, unless loopback */
+	bool loopback;
+	uint64_t sent, received, dropped;
+	bool lies, absurd_header; /* num_buffers is a false one; the rest of the header is */
+	uint16_t false_num_buffers;
+};
+static inline struct swdev_nic *swdev_nic(struct swdev *dev) { return dev->state; }
+void swdev_nic_receive(struct swdev *dev, const void *frame, uint32_t length); /* arrives at the next look */
+struct swdev_frame *swdev_nic_sent(struct swdev *dev);                         /* the next one transmitted, NULL: none; the caller frees it */
+void swdev_nic_link(struct swdev *dev, bool up);
+
+/* ---- entropy ---- */
+struct swdev_rng {
+	uint32_t most; /* bytes for one buffer; 0: as many as it has */
+	uint64_t bytes;
+};
+static inline struct swdev_rng *swdev_rng(struct swdev *dev) { return dev->state; }
+
+/* ---- console ---- */
+enum { CONSOLE_F_SIZE = 0, CONSOLE_F_MULTIPORT = 1, CONSOLE_F_EMERG_WRITE = 2 };
+
+struct swdev_tty {
+	uint8_t *typed;                 /* what the driver will receive */
+	size_t typed_length, typed_done;
+	uint8_t *printed;               /* what it wrote */
+	size_t printed_length;
+	unsigned emergency;             /* bytes by emergency write */
+	uint32_t most;                  /* bytes into one receive buffer; 0: as many as it has */
+};
+static inline struct swdev_tty *swdev_tty(struct swdev *dev) { return dev->state; }
+void swdev_tty_type(struct swdev *dev, const void *bytes, size_t length);
+
+/* ---- echo: whatever is readable is written back, for tests of queues alone ---- */
+#define SWDEV_ECHO_ID 63
+#define SWDEV_ECHO_QUEUES 4
+struct swdev_echo {
+	uint64_t served;
+};
+static inline struct swdev_echo *swdev_echo_state(struct swdev *dev) { return dev->state; }
+
+#endif

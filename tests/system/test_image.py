@@ -1,0 +1,160 @@
+"""The image itself, and the commands of the Makefile that boot it."""
+
+import os
+import pathlib
+import pty
+import re
+import select
+import struct
+import subprocess
+import tempfile
+import time
+
+import pytest
+
+from vm import IMAGE, QEMU, ROOT
+
+SIZE_LIMIT = 200 << 10  # bytes, stripped
+
+
+class Elf:
+    """What the tests want of an ELF64 file: segments, sections, symbols."""
+
+    def __init__(self, path):
+        self.data = pathlib.Path(path).read_bytes()
+        assert self.data[:6] == b"\x7fELF\x02\x01", "not a little-endian ELF64 file"
+        (self.entry, phoff, shoff) = struct.unpack_from("<QQQ", self.data, 24)
+        (phsize, phcount, shsize, shcount, shstrings) = struct.unpack_from("<HHHHH", self.data, 54)
+        self.segments = [struct.unpack_from("<IIQQQQQQ", self.data, phoff + i * phsize) for i in range(phcount)]
+        headers = [struct.unpack_from("<IIQQQQIIQQ", self.data, shoff + i * shsize) for i in range(shcount)]
+        self.sections = {self.string(headers[shstrings], header[0]): header for header in headers}
+
+    def string(self, table, offset):
+        start = table[4] + offset
+        return self.data[start:self.data.index(b"\0", start)].decode()
+
+    def symbols(self):
+        _, _, _, _, offset, size, link, *_ = self.sections[".symtab"]
+        strings = list(self.sections.values())[link]
+        entries = struct.iter_unpack("<IBBHQQ", self.data[offset:offset + size])
+        return {self.string(strings, name): value for name, _, _, _, value, _ in entries}
+
+    def notes(self):
+        for kind, _, offset, _, _, size, _, _ in self.segments:
+            end = offset + size
+            while kind == 4 and offset < end:
+                name_size, size_, note = struct.unpack_from("<III", self.data, offset)
+                name = self.data[offset + 12:offset + 12 + name_size].rstrip(b"\0")
+                yield name, note
+                offset += 12 + (name_size + 3 & ~3) + (size_ + 3 & ~3)
+
+
+@pytest.fixture(scope="module")
+def elf():
+    return Elf(IMAGE)
+
+
+def test_size(tmp_path):
+    stripped = tmp_path / "stripped.elf"
+    subprocess.run([os.environ.get("STRIP", "strip"), "-s", "-o", stripped, IMAGE], check=True)
+    assert stripped.stat().st_size <= SIZE_LIMIT
+
+
+def test_stripped_image_boots(make_vm, tmp_path):
+    """What people ship has no symbol table: it boots and panics as well."""
+    stripped = tmp_path / "stripped.elf"
+    subprocess.run([os.environ.get("STRIP", "strip"), "-s", "-o", stripped, IMAGE], check=True)
+    vm = make_vm(image=stripped)
+    vm.rng()
+    vm.run()
+    vm.working("rng0")
+
+
+def test_segments(elf):
+    """No segment is writable and executable; the PVH note is there."""
+    loads = [segment for segment in elf.segments if segment[0] == 1]
+    assert loads and not any(flags & 3 == 3 for _, flags, *_ in loads)
+    assert (b"Xen", 18) in list(elf.notes())
+
+
+def test_drivers(elf):
+    """Every VIRTIO_DRIVER() of the sources is in the image: no linker dropped one."""
+    sources = [path.read_text() for path in (ROOT / "drivers").glob("*/*.c")]
+    written = sum(len(re.findall(r"^VIRTIO_DRIVER\(", text, re.MULTILINE)) for text in sources)
+    symbols = elf.symbols()
+    assert written >= 4
+    assert symbols["__stop_virtio_drivers"] - symbols["__start_virtio_drivers"] == 8 * written
+
+
+# ---- make run ----
+
+def environment():
+    """As a person's shell has it: nothing of a make that runs these tests."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("MAKE") and key != "MFLAGS"}
+
+
+@pytest.fixture
+def make_run():
+    """The command with more words, in a directory of its own for the disk and the console's socket."""
+    with tempfile.TemporaryDirectory(prefix="vireo-") as directory:
+        yield lambda *words: ["make", "-C", str(ROOT), "--no-print-directory", "run", f"QEMU={QEMU}", f"RUN_DIR={directory}", *words]
+
+
+def run(command):
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, env=environment(), check=False)
+
+
+@pytest.mark.parametrize("machine", ["q35", "microvm", "pc"])
+def test_make_run(make_run, machine):
+    """What a newcomer types: ends 0, four or more devices found and driven."""
+    done = run(make_run(f"MACHINE={machine}"))
+    output = (done.stdout + done.stderr)[-6000:]
+    assert done.returncode == 0, output
+    assert '"event":"end","status":0' in done.stdout, output
+    devices = [line for line in done.stdout.splitlines() if line.startswith('@vireo {"event":"device"')]
+    assert len(devices) >= 4 and all('"state":"ok"' in line for line in devices), output
+    if machine == "microvm":
+        assert sum('"transport":"mmio"' in line for line in devices) >= 4, output
+
+
+def test_make_run_fails_with_the_image(make_run):
+    """A failure inside is a failure of the command."""
+    assert run(make_run("APP=no-such-program")).returncode != 0
+
+
+class Terminal:
+    """A command on a terminal of its own."""
+
+    def __init__(self, command):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.environ.update(TERM="xterm")
+            os.execvpe(command[0], command, environment())
+        self.output = b""
+        self.seen = 0
+
+    def read(self, timeout):
+        if not select.select([self.fd], [], [], timeout)[0]:
+            return False
+        try:
+            data = os.read(self.fd, 65536)
+        except OSError:  # what Linux says when the other side is closed
+            data = b""
+        self.output += data
+        return bool(data)
+
+    def expect(self, pattern, timeout=60):
+        deadline = time.monotonic() + timeout
+        while not (match := re.compile(pattern, re.MULTILINE).search(self.output, self.seen)):
+            if not self.read(max(0, deadline - time.monotonic())) and time.monotonic() > deadline - timeout + 0.1:
+                raise AssertionError(f"{pattern!r} was not printed; the end is {self.output[-3000:]!r}")
+        self.seen = match.end()
+        return match
+
+    def send(self, data):
+        os.write(self.fd, data)
+
+    def status(self):
+        while self.read(60):
+            pass
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])

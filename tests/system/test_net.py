@@ -1,0 +1,150 @@
+"""Network cards against a socket of the host, and against QEMU's user network."""
+
+import struct
+import threading
+import zlib
+
+import pytest
+
+from pattern import pattern
+
+HEADER = struct.Struct("<12x2sIHHI")  # type, number, length, zero, CRC-32 of what follows (see apps/selftest_echo.c)
+TYPE = b"\x88\xb5"
+
+
+class Echo(threading.Thread):
+    """Sends back each numbered frame as it came, and keeps account. Frames of zeros are the guest's other test: no echo."""
+
+    def __init__(self, wire, seed):
+        super().__init__(daemon=True)
+        self.wire, self.seed = wire, seed
+        self.numbers = set()
+        self.lengths = set()
+        self.sources = set()
+        self.all = []  # lengths, in order
+        self.blank = []  # lengths of frames of zeros
+        self.wrong = []
+        self.ended = False
+        self.start()
+
+    def run(self):
+        while not self.ended:
+            try:
+                frame = self.wire.receive()
+            except OSError:  # closed with its machine
+                return
+            if frame is None:
+                continue
+            self.all.append(len(frame))
+            self.sources.add(frame[6:12])
+            kind, number, length, _, crc = HEADER.unpack_from(frame)
+            if kind != TYPE:
+                continue
+            if not length:
+                self.blank.append(len(frame))
+                if any(frame[14:]):
+                    self.wrong.append(("not blank", len(frame)))
+                continue
+            self.account(frame, number, length, crc)
+            self.wire.send(frame)
+
+    def account(self, frame, number, length, crc):
+        payload = frame[HEADER.size:]
+        if length != len(frame) or zlib.crc32(payload) != crc or number in self.numbers:
+            self.wrong.append((number, length, len(frame)))
+        elif number % 500 == 0 and payload != pattern(self.seed, 2048 * number, len(payload)):
+            self.wrong.append((number, "pattern"))
+        self.numbers.add(number)
+        self.lengths.add(length)
+
+    def finish(self):
+        self.ended = True
+        self.join(5)
+
+
+def echo(make_vm, machine, frames, timeout=60, seed=5, words="", **properties):
+    vm = make_vm(machine, words=f"selftest.net=echo selftest.frames={frames} selftest.seed={seed} {words}")
+    host = Echo(vm.net_socket(**properties), seed)
+    vm.run(timeout)
+    host.finish()
+    vm.working("net0")
+    vm.check(not host.wrong, f"the host got wrong frames: {host.wrong[:5]}")
+    vm.check(host.numbers == set(range(frames)), f"the host got {len(host.numbers)} of {frames} frames")
+    told = vm.record("echo")
+    vm.check(told["returned"] == frames and told["altered"] == 0 and told["repeated"] == 0, f"{told}")
+    return vm, host
+
+
+def test_echo_100000(make_vm):
+    """None lost, none altered, in lengths from 60 to 1514."""
+    _, host = echo(make_vm, "q35", 100000, 200)
+    assert host.lengths == set(range(60, 1515))
+
+
+@pytest.mark.parametrize("machine", ["pc", "microvm"])
+def test_echo(make_vm, machine):
+    echo(make_vm, machine, 5000)
+
+
+def test_frames_of_all_lengths(make_vm):
+    _, host = echo(make_vm, "q35", 1)
+    assert len(host.blank) == 256 and (min(host.blank), max(host.blank)) == (60, 1514)
+
+
+@pytest.mark.parametrize("properties", [
+    {"mrg_rxbuf": False}, {"csum": False}, {"ctrl_vq": False}, {"status": False}, {"rx_queue_size": 1024, "tx_queue_size": 256},
+    {"event_idx": False, "indirect_desc": False, "mrg_rxbuf": False}, {"host_mtu": 1500}, {"guest_csum": False, "gso": False},
+    {"host_tso4": False, "guest_tso4": False}, {"speed": 1000, "duplex": "full"}, {"rss": True}, {"guest_announce": False}],
+    ids=lambda properties: "+".join(properties))
+@pytest.mark.parametrize("machine", ["q35", "microvm"])
+def test_variants(make_vm, machine, properties):
+    """What a device may offer or leave out."""
+    echo(make_vm, machine, 500, **properties)
+
+
+@pytest.mark.parametrize("words", ["virtio.without=15", "virtio.without=28", "virtio.without=29", "virtio.without=5",
+                                   "virtio.without=15,16,28,29"])
+def test_without(make_vm, words):
+    """The same from the driver's side: mergeable buffers, indirect descriptors, event index, the MAC address, link status."""
+    vm, _ = echo(make_vm, "q35", 500, words=words)
+    negotiated = int(vm.devices()["net0"]["negotiated"], 0)
+    vm.check(not any(negotiated >> int(bit) & 1 for bit in words.partition("=")[2].split(",")), f"negotiated 0x{negotiated:x}")
+
+
+def test_two_cards(make_vm):
+    """Each to its own host."""
+    vm = make_vm(words="selftest.net=echo selftest.frames=1000 selftest.seed=5")
+    hosts = [Echo(vm.net_socket(), 5) for _ in range(2)]
+    vm.run()
+    for host in hosts:
+        host.finish()
+        vm.check(not host.wrong and host.numbers == set(range(1000)), f"the host got {len(host.numbers)} frames, {host.wrong[:5]}")
+
+
+def test_mac(make_vm):
+    """The guest sends from the address that the device tells."""
+    _, host = echo(make_vm, "q35", 10, mac="02:00:5e:10:00:01")
+    assert host.sources == {bytes.fromhex("02005e100001")}
+
+
+@pytest.mark.parametrize("machine", ["q35", "pc", "microvm"])
+def test_ping(make_vm, machine):
+    """The gateway of QEMU's user network answers."""
+    vm = make_vm(machine, words="selftest.ping=10.0.2.2")
+    vm.net_user()
+    vm.run()
+    vm.passed("net0 has 10.0.2.2 answer to ARP")
+    vm.passed("net0 has 10.0.2.2 answer to ICMP echo")
+
+
+@pytest.mark.parametrize("machine", ["q35", "microvm"])
+def test_link(make_vm, machine):
+    """set_link over QMP is a configuration change interrupt in the guest."""
+    vm = make_vm(machine, words="selftest.link=1")
+    host = Echo(vm.net_socket(), 1)
+    vm.start()
+    for up in (False, True):
+        vm.expect(rf'"for":"link {"up" if up else "down"}"')
+        vm.qmp("set_link", name=host.wire.netdev, up=up)
+    vm.finish()
+    vm.passed("net0 is told of each change of its link")

@@ -1,0 +1,457 @@
+"""One virtual machine that boots the image under QEMU, and what can be seen of it from outside.
+
+The guest's word is never enough: a test reads the serial console, and then compares disk files, frames on a host socket, bytes
+on a chardev or QEMU's own trace with what the guest claims. A VM lives in a directory of its own, is killed whatever happens,
+and a failure shows the command line and the end of the console, so that it can be repeated by hand.
+"""
+
+import json
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+QEMU = os.environ.get("QEMU", "qemu-system-x86_64")
+IMAGE = pathlib.Path(os.environ.get("VIREO_IMAGE", ROOT / "build/x86_64/vireo.elf"))
+
+PASSED, FAILED = 33, 35  # isa-debug-exit: 0x10 << 1 | 1 and 0x11 << 1 | 1
+BOOT_TIMEOUT = 60  # seconds, for a machine that does little; generous, since a busy host is slow
+
+# Where microvm has its virtio-mmio slots: base address, bytes of each, count, and the line of the first.
+MMIO_BASE, MMIO_BYTES = 0xFEB00000, 512
+MMIO_SLOTS = {"microvm-acpi": (24, 24), "microvm-acpi-1": (8, 16)}
+
+MACHINES = {
+    "q35": ["-M", "q35"],
+    "pc": ["-M", "pc"],
+    "microvm": ["-M", "microvm,acpi=off"],
+    "microvm-acpi": ["-M", "microvm,acpi=on"],
+    "microvm-acpi-1": ["-M", "microvm,acpi=on,ioapic2=off"],
+}
+
+
+class VMError(AssertionError):
+    """What the machine did is not what the test wants; the text has what is needed to look into it."""
+
+
+class Qmp:
+    """QEMU's monitor: one command, one answer; events are kept aside."""
+
+    def __init__(self, path, deadline):
+        self.events = []
+        self.socket = connect(path, deadline)
+        self.lines = self.socket.makefile("rw", encoding="utf-8")
+        self.greeting = json.loads(self.lines.readline())
+        self("qmp_capabilities")
+
+    def __call__(self, command, **arguments):
+        self.lines.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+        self.lines.flush()
+        while True:
+            line = self.lines.readline()
+            if not line:
+                raise VMError(f"QMP closed during {command}")
+            answer = json.loads(line)
+            if "event" in answer:
+                self.events.append(answer)
+            elif "error" in answer:
+                raise VMError(f"QMP {command}: {answer['error']}")
+            else:
+                return answer["return"]
+
+    def human(self, line):
+        return self("human-monitor-command", **{"command-line": line})
+
+    def close(self):
+        self.lines.close()
+        self.socket.close()
+
+
+def connect(path, deadline):
+    """A stream socket to `path`, which QEMU may not have made yet."""
+    while True:
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.settimeout(BOOT_TIMEOUT)
+            sock.connect(str(path))
+            return sock
+        except OSError:
+            sock.close()
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def slot_words(machine):
+    """The words that QEMU passes by itself with acpi=off only, and then for slots with a device: here all slots."""
+    count, line = MMIO_SLOTS[machine]
+    return " ".join(f"virtio_mmio.device={MMIO_BYTES}@0x{MMIO_BASE + MMIO_BYTES * i:x}:{line + i}" for i in range(count))
+
+
+def option(name, properties):
+    """QEMU's "name,key=value,..."."""
+    words = [name]
+    for key, value in properties.items():
+        if isinstance(value, bool):
+            value = "on" if value else "off"
+        words.append(f"{key}={str(value).replace(',', ',,')}")
+    return ",".join(words)
+
+
+class VM:
+    """Describe, start(), then wait() for the end, or talk to the console with send() and expect()."""
+
+    def __init__(self, machine="q35", app="selftest", words="", memory="256M", cpu=None, bios=None, cpus="1,maxcpus=2",
+                 image=IMAGE, machine_options="", trace=()):
+        self.machine, self.memory, self.cpu, self.bios, self.cpus = machine, memory, cpu, bios, cpus
+        self.machine_options = machine_options
+        self.image = image
+        self.app = app
+        self.slots = slot_words(machine) if machine.startswith("microvm-acpi") else ""
+        self.words = [f"app={app}"] if app else []
+        if words:
+            self.words.append(words)
+        self.trace_events = list(trace)
+        # Socket paths are short by law: 107 bytes. pytest's own directories are not.
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="vireo-"))
+        self.args = []
+        self.process = None
+        self.console = bytearray()
+        self.seen = 0  # what expect() has consumed
+        self.arrived = threading.Condition()
+        self.reader = None
+        self.monitor = None
+        self.plugs = []  # QMP commands that complete the machine
+        self.helpers = []  # host ends, closed with the machine
+        self.count = 0
+
+    # ---- devices ----
+
+    @property
+    def mmio(self):
+        return self.machine.startswith("microvm")
+
+    def device(self, kind, **properties):
+        """A virtio device on whatever bus the machine has: kind is "blk", "net", "rng", "serial"..."""
+        if kind == "net" and not self.mmio:
+            properties = {"romfile": "", **properties}
+        self.args += ["-device", option(f"virtio-{kind}-{'device' if self.mmio else 'pci'}", properties)]
+        return self
+
+    def name(self, prefix):
+        self.count += 1
+        return f"{prefix}{self.count}"
+
+    def blk(self, path, read_only=False, blkdebug=None, drive=None, **properties):
+        node = self.name("disk")
+        if blkdebug:
+            inner = {"driver": "file", "filename": str(path)}
+            spec = {"driver": "raw", "node-name": node,
+                    "file": {"driver": "blkdebug", "image": inner, "inject-error": blkdebug}}
+        else:
+            spec = {"driver": "raw", "node-name": node, "read-only": read_only,
+                    "file": {"driver": "file", "filename": str(path), "read-only": read_only}}
+        spec.update(drive or {})
+        self.args += ["-blockdev", json.dumps(spec)]
+        return self.device("blk", drive=node, **properties)
+
+    def null_blk(self, size=16 << 20, **properties):
+        """A disk without a file: reads as zeros, forgets what is written."""
+        node = self.name("disk")
+        self.args += ["-blockdev", json.dumps({"driver": "null-co", "node-name": node, "size": size, "read-zeroes": True})]
+        return self.device("blk", drive=node, **properties)
+
+    def net_user(self, **properties):
+        node = self.name("net")
+        self.args += ["-netdev", f"user,id={node},restrict=on"]
+        return self.device("net", netdev=node, **properties)
+
+    def net_socket(self, **properties):
+        """A network whose other side is a datagram socket of the test: one datagram, one frame. Nothing is dropped on the way:
+        who sends into a full socket waits."""
+        node = self.name("net")
+        host, guest = self.directory / f"{node}.host", self.directory / f"{node}.guest"
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        sock.bind(str(host))
+        sock.settimeout(0.2)
+        self.helpers.append(sock)
+        self.args += ["-netdev", option("dgram", {"id": node, "local.type": "unix", "local.path": guest,
+                                                  "remote.type": "unix", "remote.path": host})]
+        self.device("net", netdev=node, **properties)
+        return Wire(sock, guest, node)
+
+    def rng(self, source="/dev/urandom", **properties):
+        node = self.name("entropy")
+        self.args += ["-object", f"rng-random,id={node},filename={source}"]
+        return self.device("rng", rng=node, **properties)
+
+    def console_socket(self, **properties):
+        """A virtio console whose other side is a stream socket of the test: give the returned path to connect()."""
+        node = self.name("stream")
+        path = self.directory / f"{node}.sock"
+        self.args += ["-chardev", f"socket,id={node},path={path},server=on,wait=off"]
+        self.virtconsole(node, **properties)
+        return path
+
+    def console_file(self, sent, **properties):
+        """A virtio console that is sent these bytes, and whose output is in the returned file. Nothing is lost: QEMU drops what the
+        guest writes to a console while a socket is full. Only QMP can give a file for input, so the port is plugged at start()."""
+        node, bus = self.name("stream"), self.name("serial")
+        incoming, outgoing = self.directory / f"{node}.in", self.directory / f"{node}.out"
+        incoming.write_bytes(sent)
+        self.device("serial", id=bus, **properties)
+        self.plugs += [("chardev-add", {"id": node, "backend": {"type": "file", "data": {"in": str(incoming), "out": str(outgoing)}}}),
+                       ("device_add", {"driver": "virtconsole", "bus": f"{bus}.0", "chardev": node})]
+        return outgoing
+
+    def null_console(self, **properties):
+        node = self.name("stream")
+        self.args += ["-chardev", f"null,id={node}"]
+        return self.virtconsole(node, **properties)
+
+    def virtconsole(self, chardev, **properties):
+        bus = self.name("serial")
+        if not self.mmio:
+            properties = {"vectors": 4, **properties}  # enough for each queue; QEMU's default is not
+        self.device("serial", id=bus, **properties)
+        self.args += ["-device", f"virtconsole,chardev={chardev},bus={bus}.0"]
+        return self
+
+    # ---- life ----
+
+    def command(self):
+        machine = list(MACHINES[self.machine])
+        if self.machine_options:
+            machine[1] += "," + self.machine_options
+        words = self.words + ([self.slots] if self.slots else [])
+        command = [QEMU, *machine, "-nodefaults", "-display", "none", "-no-reboot", "-accel", "tcg", "-m", self.memory,
+                   "-smp", self.cpus, "-chardev", "stdio,id=com1,signal=off", "-serial", "chardev:com1",
+                   "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
+                   "-qmp", f"unix:{self.directory}/qmp,server=on,wait=off",
+                   "-kernel", str(self.image), "-append", " ".join(words)]
+        if self.mmio:
+            command += ["-global", "virtio-mmio.force-legacy=false"]
+        if self.cpu:
+            command += ["-cpu", self.cpu]
+        if self.bios:
+            command += ["-bios", self.bios]
+        for event in self.trace_events:
+            command += ["-trace", event]
+        if self.trace_events:
+            command += ["-D", str(self.directory / "trace")]
+        return command + [str(arg) for arg in self.args]
+
+    def start(self, paused=False):
+        """`paused`: the guest waits for go(), so that sockets can be connected before it runs."""
+        if not pathlib.Path(self.image).exists():
+            raise VMError(f"no image at {self.image}: run make")
+        self.argv = self.command() + (["-S"] if paused or self.plugs else [])
+        self.errors = open(self.directory / "stderr", "w+", encoding="utf-8", errors="replace")
+        self.process = subprocess.Popen(self.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors)
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+        for command, arguments in self.plugs:
+            self.qmp(command, **arguments)
+        if self.plugs and not paused:
+            self.go()
+        return self
+
+    def go(self):
+        self.qmp("cont")
+        return self
+
+    def connect(self, path):
+        """The other side of a console_socket()."""
+        sock = connect(path, time.monotonic() + 10)
+        self.helpers.append(sock)
+        return sock
+
+    def _read(self):
+        while data := os.read(self.process.stdout.fileno(), 65536):
+            with self.arrived:
+                self.console += data.replace(b"\r", b"")
+                self.arrived.notify_all()
+        with self.arrived:
+            self.arrived.notify_all()
+
+    def wait(self, timeout=BOOT_TIMEOUT):
+        """QEMU's exit status; too late is an error."""
+        try:
+            status = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise self.failure(f"still runs after {timeout} s") from None
+        self.reader.join(5)
+        return status
+
+    def run(self, timeout=BOOT_TIMEOUT, status=PASSED):
+        """Start, wait for the end, and want it to end so, with an "end" record that says the same."""
+        self.start()
+        return self.finish(timeout, status)
+
+    def finish(self, timeout=BOOT_TIMEOUT, status=PASSED):
+        got = self.wait(timeout)
+        if got != status:
+            raise self.failure(f"QEMU ended with {got}, not {status}")
+        if status == PASSED:
+            end = self.record("end")
+            self.check(end["status"] == 0, f"the end record says {end}")
+        return self
+
+    @property
+    def qmp(self):
+        if not self.monitor:
+            self.monitor = Qmp(self.directory / "qmp", time.monotonic() + 10)
+        return self.monitor
+
+    def close(self):
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.reader.join(5)
+            self.process.stdin.close()
+            self.process.stdout.close()
+            self.errors.close()
+        if self.monitor:
+            self.monitor.close()
+        for helper in self.helpers:
+            helper.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    # ---- the console ----
+
+    @property
+    def log(self):
+        """All that the console printed, without carriage returns."""
+        with self.arrived:
+            return self.console.decode("utf-8", "replace")
+
+    @property
+    def lines(self):
+        return self.log.split("\n")
+
+    def send(self, text):
+        self.process.stdin.write(text.encode() if isinstance(text, str) else text)
+        self.process.stdin.flush()
+
+    def expect(self, pattern, timeout=BOOT_TIMEOUT):
+        """Wait until `pattern` (a regular expression) is printed behind what was expected before; returns the match."""
+        want = re.compile(pattern.encode(), re.MULTILINE)
+        deadline = time.monotonic() + timeout
+        with self.arrived:
+            while True:
+                if match := want.search(self.console, self.seen):
+                    self.seen = match.end()
+                    return match
+                left = deadline - time.monotonic()
+                if left <= 0 or not self.reader.is_alive():
+                    break
+                self.arrived.wait(min(left, 0.5))
+        raise self.failure(f"{pattern!r} was not printed")
+
+    # ---- what it said ----
+
+    def records(self, event=None):
+        found = []
+        for line in self.lines:
+            if line.startswith("@vireo "):
+                try:
+                    record = json.loads(line[len("@vireo "):])
+                except ValueError as error:
+                    raise self.failure(f"a record that is no JSON: {line!r}: {error}") from None
+                if event is None or record.get("event") == event:
+                    found.append(record)
+        return found
+
+    def record(self, event):
+        found = self.records(event)
+        if len(found) != 1:
+            raise self.failure(f"{len(found)} records {event!r}, not one")
+        return found[0]
+
+    def devices(self):
+        """The device records by name; the latest of each."""
+        return {record["name"]: record for record in self.records("device")}
+
+    def working(self, *names):
+        """Exactly these devices are there, and all work."""
+        devices = self.devices()
+        self.check(sorted(devices) == sorted(names), f"devices {sorted(devices)}, not {sorted(names)}")
+        for device in devices.values():
+            self.check(device["state"] == "ok", f"device {device}")
+        return devices
+
+    def tap(self):
+        """[(ok, name, directive)] of the program's TAP, whose plan must match."""
+        tests, plan = [], None
+        for line in self.lines:
+            if match := re.match(r"1\.\.(\d+)\s*$", line):
+                plan = int(match[1])
+            elif match := re.match(r"(not ok|ok) (\d+)(?: - (.*?))?(?: # (SKIP.*))?\s*$", line):
+                tests.append((match[1] == "ok", match[3] or "", match[4] or ""))
+                self.check(int(match[2]) == len(tests), f"TAP numbers do not count up: {line!r}")
+        self.check(plan == len(tests), f"TAP plan {plan}, {len(tests)} tests")
+        return tests
+
+    def passed(self, pattern):
+        """At least one test of that name ran and passed (not skipped), and none failed."""
+        found = [test for test in self.tap() if re.search(pattern, test[1])]
+        self.check(any(ok and not directive for ok, _, directive in found), f"no test {pattern!r} passed: {found}")
+        self.check(all(ok for ok, _, _ in found), f"a test {pattern!r} failed: {found}")
+
+    def warnings(self, pattern):
+        """Log lines that match."""
+        return [line for line in self.lines if line.startswith("[") and re.search(pattern, line)]
+
+    def trace(self):
+        """QEMU's trace: [(event, text)]."""
+        with open(self.directory / "trace", encoding="utf-8", errors="replace") as file:
+            return [tuple(line.rstrip("\n").partition(" ")[::2]) for line in file]
+
+    def check(self, condition, message):
+        if not condition:
+            raise self.failure(message)
+
+    def failure(self, message):
+        self.errors.flush()
+        self.errors.seek(0)
+        errors = self.errors.read().strip()
+        tail = "\n".join(self.lines[-60:])
+        return VMError(f"{message}\n--- command\n{shlex.join(self.argv)}\n--- QEMU said\n{errors}\n--- end of the console\n{tail}")
+
+
+class Wire:
+    """The host's end of net_socket(): a datagram is a frame."""
+
+    def __init__(self, sock, guest, netdev):
+        self.socket, self.guest, self.netdev = sock, str(guest), netdev
+
+    def receive(self):
+        """A frame, or None when none came for a while."""
+        try:
+            return self.socket.recv(65536)
+        except socket.timeout:
+            return None
+
+    def send(self, frame):
+        """As patient as the guest is slow. False: nobody takes it for a minute, or ever again."""
+        for _ in range(300):
+            try:
+                return self.socket.sendto(frame, self.guest) == len(frame)
+            except socket.timeout:
+                continue
+            except OSError:
+                break
+        return False
