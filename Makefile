@@ -1,6 +1,5 @@
 # Vireo: the only entry. `make help` lists what it does, docs/building.md says more.
 
-VERSION := 0.1.0
 ARCH    ?= x86_64
 BUILD   ?= build
 B       := $(BUILD)/$(ARCH)
@@ -41,7 +40,7 @@ PACKAGES_CC := clang
 CC_TARGET    = --target=$(ARCH)-elf
 CC_INCLUDE   = $(shell $(CC) -print-resource-dir)/include
 else
-PACKAGES_CC := $(if $(filter x86_64-linux-gnu-,$(CROSS_COMPILE)),gcc-x86-64-linux-gnu)
+PACKAGES_CC := $(if $(filter x86_64-linux-gnu-gcc,$(CC)),$(if $(shell command -v $(CC) 2>/dev/null),,gcc-x86-64-linux-gnu))
 CC_TARGET    =
 CC_INCLUDE   = $(shell $(CC) -print-file-name=include)
 endif
@@ -50,20 +49,23 @@ PACKAGES_BUILD := newlib-source xz-utils libc6-dev $(PACKAGES_CC)
 # ---- flags ----
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Werror
 INCLUDES := -I. -Ilib -Ilib/include -Iarch/include
-DEFINES  := -DVIREO_VERSION='"$(VERSION)"'
-LANGUAGE := -std=gnu2x $(INCLUDES) $(DEFINES)
+LANGUAGE := -std=gnu2x $(INCLUDES)
 
 # Freestanding x86_64. No red zone: interrupts use the stack that they find. The host's headers and its macros stay out.
 TARGET = $(CC_TARGET) -m64 -g -fno-pic -fno-pie -fno-common -fno-stack-protector -fcf-protection=none -mno-red-zone \
          -fno-asynchronous-unwind-tables -fno-omit-frame-pointer -ffunction-sections -fdata-sections \
          -U__linux__ -U__linux -Ulinux -U__unix__ -U__unix -Uunix -D_POSIX_TIMERS=1 -D_POSIX_MONOTONIC_CLOCK=1 \
-         -nostdinc -isystem $(CC_INCLUDE) -isystem $(NEWLIB)/include -Iarch/$(ARCH)/include
+         -nostdinc -isystem $(CC_INCLUDE) -isystem $(LIBC) -I$(SEAM)
+# For another kernel (make lib): its <impl/*.h>, its string.h and errno.h, its flags.
+SEAM ?= arch/$(ARCH)/include
+LIBC ?= $(NEWLIB)/include
+KERNEL_CFLAGS ?=
 # Small code where little time is spent, fast code on the data path.
 OPTIMIZE  = -Os
 DATA_PATH = $(B)/virtio/% $(B)/drivers/% $(B)/lib/class/% $(B)/lib/event.c.o
 # The kernel leaves vector registers alone; programs may use them.
-CFLAGS_KERNEL = $(LANGUAGE) $(WARNINGS) $(TARGET) $(OPTIMIZE) -ffreestanding -mgeneral-regs-only
-CFLAGS_APPS   = $(LANGUAGE) $(WARNINGS) $(TARGET) $(OPTIMIZE) -ffreestanding
+CFLAGS_KERNEL = $(LANGUAGE) $(WARNINGS) $(TARGET) $(OPTIMIZE) -ffreestanding -fbuiltin -mgeneral-regs-only $(KERNEL_CFLAGS)
+CFLAGS_APPS   = $(LANGUAGE) $(WARNINGS) $(TARGET) $(OPTIMIZE) -ffreestanding -fbuiltin
 CFLAGS_USER   = $(LANGUAGE) -Wall $(TARGET) -O2 $(CFLAGS)
 
 LDFLAGS_IMAGE = -m elf_x86_64 -nostdlib -static --gc-sections -z max-page-size=4096 -z noexecstack --no-warn-execstack --build-id=none
@@ -100,7 +102,7 @@ $(B)/objects: FORCE
 $(KERNEL_OBJ): CFLAGS_OBJ = $(CFLAGS_KERNEL)
 $(APPS_OBJ): CFLAGS_OBJ = $(CFLAGS_APPS)
 $(filter $(DATA_PATH),$(IMAGE_OBJ)): OPTIMIZE = -O2
-$(IMAGE_OBJ): $(B)/%.o: % $(B)/flags $(NEWLIB)/done
+$(IMAGE_OBJ): $(B)/%.o: % $(B)/flags $(if $(filter file,$(origin LIBC)),$(NEWLIB)/done)
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CFLAGS_OBJ) -MMD -MP -c -o $@ $<
@@ -161,6 +163,16 @@ app: ## your program as an image: make app SRC="hello.c more.c" [NAME=hello] [CF
 	@$(MAKE) --no-print-directory $(IMAGE)
 	@echo "$(IMAGE) runs $(NAME) by default; boot it with: make run SRC=\"$(SRC)\""
 
+# ---- the core and the drivers as a library for other kernels: docs/adopting.md ----
+LIB_SRC := $(sort $(wildcard virtio/*.c drivers/*/*.c lib/class/*.c))
+LIB_API := $(wildcard virtio/virtio.h virtio/virtq.h virtio/transport.h lib/class/*.h drivers/bus/mmio.h drivers/bus/pci.h)
+
+.PHONY: lib
+lib: $(B)/libvireo.a ## the library build/ARCH/libvireo.a for other kernels: [SEAM=dir] [LIBC=dir] [KERNEL_CFLAGS=...], see docs/adopting.md
+$(B)/libvireo.a: $(LIB_SRC:%=$(B)/%.o) $(LIB_API) tools/library docs/adopting.md $(B)/objects
+	$(call say,LIB,$@)
+	$(Q)tools/library '$(CROSS_COMPILE)' $@ docs/adopting.md $(SEAM) $(filter %.o,$^) -- $(LIB_API)
+
 # ---- run ----
 QEMU ?= qemu-system-$(ARCH)
 PACKAGES_QEMU := $(if $(filter qemu-system-x86_64,$(QEMU)),qemu-system-x86 qemu-system-data seabios)
@@ -194,7 +206,8 @@ HOST_SRC    := $(sort $(wildcard lib/*.c lib/class/*.c virtio/*.c drivers/*/*.c 
 HOST_TESTS  := $(sort $(wildcard tests/host/test_*.c))
 HOST_FUZZ   := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 HOST_OBJ    := $(HOST_SRC:%=$(H)/%.o)
-HOST_ALL    := $(HOST_OBJ) $(HOST_TESTS:%=$(H)/%.o) $(HOST_FUZZ:%=$(H)/%.o)
+FUZZ_OBJ    := $(patsubst %,$(H)/%.o,$(filter-out $(HOST_FUZZ),$(sort $(wildcard tests/fuzz/*.c))))
+HOST_ALL    := $(HOST_OBJ) $(HOST_TESTS:%=$(H)/%.o) $(HOST_FUZZ:%=$(H)/%.o) $(FUZZ_OBJ)
 HOST_BIN    := $(HOST_TESTS:tests/host/%.c=$(H)/%)
 FUZZ_BIN    := $(HOST_FUZZ:tests/fuzz/%.c=$(H)/%)
 
@@ -212,10 +225,28 @@ $(HOST_ALL): $(H)/%.o: % $(H)/flags | need-host
 $(HOST_BIN): $(H)/%: $(H)/tests/host/%.c.o $(HOST_OBJ) $(H)/objects
 	$(call say,HOSTLD,$@)
 	$(Q)$(HOST_CC) $(HOST_FLAGS) -o $@ $(filter %.o,$^) -lcmocka
-$(FUZZ_BIN): $(H)/%: $(H)/tests/fuzz/%.c.o $(HOST_OBJ) $(H)/objects
+$(H)/test_fuzz_regress: $(HOST_FUZZ:%=$(H)/%.o) $(FUZZ_OBJ)
+$(FUZZ_BIN): $(H)/%: $(H)/tests/fuzz/%.c.o $(FUZZ_OBJ) $(HOST_OBJ) $(H)/objects
 	$(call say,HOSTLD,$@)
 	$(Q)$(HOST_CC) $(HOST_FLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) -lcmocka
 -include $(HOST_ALL:.o=.d)
+
+# The library in a kernel that is not ours: tests/host/adopt has the seam, and test_adopt.c.
+ADOPT_DIR   := tests/host/adopt
+ADOPT_FLAGS  = $(patsubst -Iarch/host/include,-I$(ADOPT_DIR),$(HOST_FLAGS))
+ADOPT_LIB   := $(LIB_SRC:%=$(H)/adopt/%.o)
+ADOPT_OBJ   := $(patsubst %,$(H)/adopt/%.o,$(wildcard $(ADOPT_DIR)/*.c))
+$(ADOPT_LIB) $(ADOPT_OBJ): $(H)/adopt/%.o: % $(H)/flags | need-host
+	@mkdir -p $(@D)
+	$(call say,HOSTCC,$< (adopt))
+	$(Q)$(HOST_CC) $(ADOPT_FLAGS) -MMD -MP -c -o $@ $<
+$(H)/adopt/libvireo.a: $(ADOPT_LIB) $(LIB_API) tools/library docs/adopting.md $(H)/objects
+	$(call say,LIB,$@)
+	$(Q)tools/library '' $@ docs/adopting.md $(ADOPT_DIR) $(filter %.o,$^) -- $(LIB_API)
+$(H)/test_adopt: $(ADOPT_OBJ) $(H)/adopt/libvireo.a
+	$(call say,HOSTLD,$@)
+	$(Q)$(HOST_CC) $(ADOPT_FLAGS) -Wl,--gc-sections -o $@ $^ -lcmocka
+-include $(ADOPT_LIB:.o=.d) $(ADOPT_OBJ:.o=.d)
 
 # ---- test ----
 test: ## host tests and system tests; the last line counts both
@@ -224,8 +255,8 @@ test: ## host tests and system tests; the last line counts both
 	@$(MAKE) --no-print-directory test-system || true
 	@tools/test-sum $(BUILD)/host/test/count $(BUILD)/system/count
 
-test-host: $(HOST_BIN) ## host tests: every test runs, failures are summed up
-	@tools/test-host $(H) $(HOST_BIN)
+test-host: $(HOST_BIN) $(H)/test_adopt ## host tests: every test runs, failures are summed up
+	@tools/test-host $(H) $^
 
 test-system: $(B)/vireo.elf need-run ## boot the image in a VMM (QEMU=...) and check its effects from outside; PYTEST="-k blk" selects
 	$(call need,run the system tests,python3-pytest python3-pytest-xdist)
@@ -235,7 +266,7 @@ test-system: $(B)/vireo.elf need-run ## boot the image in a VMM (QEMU=...) and c
 coverage: ## line and branch coverage of virtio/, drivers/ and lib/ from the host tests
 	$(call need,measure coverage,gcovr)
 	@find $(BUILD)/host/coverage -name '*.gcda' -delete 2>/dev/null || true
-	@$(MAKE) --no-print-directory test-host HOST_KIND=coverage
+	-@$(MAKE) --no-print-directory test-host HOST_KIND=coverage >/dev/null
 	@gcovr -r . --object-directory $(BUILD)/host/coverage -f virtio/ -f drivers/ -f lib/ --exclude-unreachable-branches -s $(BUILD)/host/coverage
 
 T ?= 60

@@ -29,7 +29,7 @@
 #define BLOCK_BYTES_MAX (1024u * 1024u)
 #define WARM_UP_MAX 2000u
 #define SECOND_NS UINT64_C(1000000000)
-#define PATIENCE_NS (20 * SECOND_NS) /* without any progress */
+#define PATIENCE_NS (20 * SECOND_NS)
 
 /* What is measured, by differences. */
 struct sample {
@@ -58,8 +58,7 @@ static void report(const char *name, const char *device, const char *parameters,
                    const struct sample *start, const struct sample *end)
 {
 	record("{\"event\":\"bench\",\"name\":\"%s\",\"device\":\"%s\",%s\"mode\":\"%s\",\"ops\":%lu,\"ns\":%lu,\"tsc\":%lu,"
-	       "\"kicks\":%lu,\"irqs\":%lu,"
-	       "\"errors\":%lu}",
+	       "\"kicks\":%lu,\"irqs\":%lu,\"errors\":%lu}",
 	       name, device, parameters, poll ? "poll" : "irq", ops, end->ns - start->ns, end->ticks - start->ticks,
 	       end->kicks - start->kicks, end->irqs - start->irqs, errors);
 }
@@ -85,15 +84,48 @@ static bool choice(const char *key, const char *usual, const char *other, bool *
 	return false;
 }
 
+/* Ends a run in which nothing happens any more: looks now and then whether `left` has changed. */
+static struct watchdog {
+	struct timer timer;
+	const uint64_t *left; /* what the run counts down */
+	uint64_t seen;
+	bool stuck;
+} watchdog;
+
+static void watchdog_look(struct timer *timer)
+{
+	watchdog.stuck = watchdog.seen == *watchdog.left;
+	watchdog.seen = *watchdog.left;
+	if (!watchdog.stuck)
+		timer_start(timer, clock_ns() + PATIENCE_NS, watchdog_look);
+}
+
+static void watchdog_start(const uint64_t *left)
+{
+	watchdog.left = left;
+	watchdog.seen = *left;
+	watchdog.stuck = false;
+	timer_start(&watchdog.timer, clock_ns() + PATIENCE_NS, watchdog_look);
+}
+
+/* False, and a line, if the run was stuck. */
+static bool watchdog_stop(const char *device)
+{
+	timer_stop(&watchdog.timer);
+	if (watchdog.stuck)
+		log_error("bench: %s stopped answering", device);
+	return !watchdog.stuck;
+}
+
 /* ---- blk-read, blk-write ---- */
 
 struct block_bench {
 	struct block_device *device;
-	uint64_t to_submit, errors;
-	uint32_t in_flight, sectors_per_op;
+	uint64_t left, to_submit, errors; /* of the run's requests: not done, not submitted, failed */
+	uint32_t sectors_per_op;
 	uint64_t ops_on_disk, next_op; /* places for a request, the next in sequence */
 	uint64_t random;
-	bool is_random, finished;
+	bool is_random;
 };
 
 struct block_slot {
@@ -123,48 +155,35 @@ static void block_bench_done(struct block_request *request)
 {
 	struct block_bench *bench = request->context;
 
+	bench->left--;
 	bench->errors += request->status != 0;
 	if (likely(bench->to_submit)) {
 		bench->to_submit--;
 		request->sector = next_sector(bench);
 		block_submit(bench->device, request);
-	} else if (--bench->in_flight == 0) {
-		bench->finished = true;
 	}
 }
 
-/* False: the device stopped answering. */
 static bool block_bench_run(struct block_bench *bench, struct block_slot *slots, uint64_t depth, uint64_t ops, bool poll)
 {
-	uint64_t deadline = clock_ns() + PATIENCE_NS, left = ops;
-
-	bench->finished = false;
-	bench->in_flight = (uint32_t)MIN(depth, ops);
-	bench->to_submit = ops - bench->in_flight;
-	for (uint32_t i = 0, count = bench->in_flight; i < count; i++) {
+	bench->left = ops;
+	bench->to_submit = ops - MIN(depth, ops);
+	bench->errors = 0;
+	watchdog_start(&bench->left);
+	for (uint64_t i = 0; i < MIN(depth, ops); i++) {
 		slots[i].request.sector = next_sector(bench);
 		block_submit(bench->device, &slots[i].request);
 	}
-	while (!bench->finished) {
-		if (likely(loop_turn(!poll, deadline)) || clock_ns() < deadline)
-			continue;
-		if (bench->to_submit == left)
-			return false;
-		left = bench->to_submit;
-		deadline = clock_ns() + PATIENCE_NS;
-	}
-	return true;
+	while (bench->left && !watchdog.stuck)
+		loop_turn(!poll, LOOP_FOREVER);
+	return watchdog_stop(bench->device->node.name);
 }
 
-static struct block_slot *prepare_slots(struct block_bench *bench, enum block_op op, uint64_t depth, uint64_t bytes)
+static void prepare_slots(struct block_bench *bench, struct block_slot *slots, enum block_op op, uint64_t depth, uint32_t bytes,
+                          uint8_t *memory)
 {
-	struct block_slot *slots = page_alloc(depth * sizeof(*slots), PAGE_SIZE);
-	uint8_t *memory = page_alloc(depth * bytes, PAGE_SIZE);
-
-	if (!slots || !memory)
-		return NULL;
 	for (uint64_t i = 0; i < depth; i++) {
-		slots[i].segment = (struct block_segment){memory + i * bytes, (uint32_t)bytes};
+		slots[i].segment = (struct block_segment){memory + i * bytes, bytes};
 		slots[i].request = (struct block_request){
 			.op = op,
 			.segments = &slots[i].segment,
@@ -173,50 +192,74 @@ static struct block_slot *prepare_slots(struct block_bench *bench, enum block_op
 			.context = bench,
 		};
 	}
-	return slots;
+}
+
+struct block_plan {
+	uint64_t bytes, depth, ops;
+	bool poll;
+};
+
+/* Warm up, measure, tell. False: the device stopped answering, and still has the memory. */
+static bool block_bench_measure(struct block_bench *bench, struct block_slot *slots, const struct block_plan *plan,
+                                const char *name)
+{
+	const char *device = bench->device->node.name;
+	struct sample start, end;
+	char parameters[64];
+
+	if (!block_bench_run(bench, slots, plan->depth, MIN(plan->ops / 10 + 1, WARM_UP_MAX), plan->poll))
+		return false;
+	start = take_sample(device);
+	if (!block_bench_run(bench, slots, plan->depth, plan->ops, plan->poll))
+		return false;
+	end = take_sample(device);
+	format_text(parameters, sizeof(parameters), "\"bs\":%lu,\"qd\":%lu,\"pattern\":\"%s\",", plan->bytes, plan->depth,
+	            bench->is_random ? "random" : "sequential");
+	report(name, device, parameters, plan->poll, plan->ops, bench->errors, &start, &end);
+	return true;
 }
 
 static int bench_block(enum block_op op, const char *name)
 {
 	static struct block_bench bench;
 	struct block_device *device = block_find(cmdline_get("bench.device"));
-	uint64_t bytes, depth, ops;
+	struct block_plan plan;
 	struct block_slot *slots;
-	struct sample start, end;
-	char parameters[64];
-	bool poll;
+	uint8_t *memory;
+	int status = 1;
 
 	if (!device) {
 		log_error("bench: no such disk");
 		return 1;
 	}
 	bench = (struct block_bench){.device = device, .random = UINT64_C(0x9e3779b97f4a7c15)};
-	if (!parameter("bench.bs", 4096, device->block_size, BLOCK_BYTES_MAX, &bytes) ||
-	    !parameter("bench.qd", 32, 1, DEPTH_MAX, &depth) || !parameter("bench.ops", 100000, 1, UINT32_MAX, &ops) ||
-	    !choice("bench.mode", "irq", "poll", &poll) || !choice("bench.pattern", "sequential", "random", &bench.is_random))
+	if (!parameter("bench.bs", 4096, device->block_size, BLOCK_BYTES_MAX, &plan.bytes) ||
+	    !parameter("bench.qd", 32, 1, DEPTH_MAX, &plan.depth) || !parameter("bench.ops", 100000, 1, UINT32_MAX, &plan.ops) ||
+	    !choice("bench.mode", "irq", "poll", &plan.poll) ||
+	    !choice("bench.pattern", "sequential", "random", &bench.is_random))
 		return 1;
-	bytes -= bytes % device->block_size;
-	bench.sectors_per_op = (uint32_t)(bytes / BLOCK_SECTOR);
+	plan.bytes -= plan.bytes % device->block_size;
+	bench.sectors_per_op = (uint32_t)(plan.bytes / BLOCK_SECTOR);
 	bench.ops_on_disk = MIN(device->capacity / bench.sectors_per_op, UINT32_MAX);
-	slots = prepare_slots(&bench, op, depth, bytes);
-	if (!bench.ops_on_disk || !slots) {
-		log_error("bench: %s", slots ? "the disk is too small" : "no memory for bench.qd= requests of bench.bs= bytes");
+	if (!bench.ops_on_disk) {
+		log_error("bench: %s is too small", device->node.name);
 		return 1;
 	}
-	if (!block_bench_run(&bench, slots, depth, MIN(ops / 10 + 1, WARM_UP_MAX), poll))
-		goto stuck;
-	bench.errors = 0;
-	start = take_sample(device->node.name);
-	if (!block_bench_run(&bench, slots, depth, ops, poll))
-		goto stuck;
-	end = take_sample(device->node.name);
-	format_text(parameters, sizeof(parameters), "\"bs\":%lu,\"qd\":%lu,\"pattern\":\"%s\",", bytes, depth,
-	            bench.is_random ? "random" : "sequential");
-	report(name, device->node.name, parameters, poll, ops, bench.errors, &start, &end);
-	return bench.errors ? 1 : 0;
-stuck:
-	log_error("bench: %s stopped answering", device->node.name);
-	return 1;
+	slots = page_alloc(plan.depth * sizeof(*slots), PAGE_SIZE);
+	memory = page_alloc(plan.depth * plan.bytes, PAGE_SIZE);
+	if (slots && memory) {
+		prepare_slots(&bench, slots, op, plan.depth, (uint32_t)plan.bytes, memory);
+		if (!block_bench_measure(&bench, slots, &plan, name))
+			return 1;
+		status = bench.errors ? 1 : 0;
+	} else {
+		log_error("bench: no memory for %lu requests of %lu bytes", plan.depth, plan.bytes);
+	}
+	if (memory)
+		page_free(memory, plan.depth * plan.bytes);
+	if (slots)
+		page_free(slots, plan.depth * sizeof(*slots));
+	return status;
 }
 
 static int bench_blk_read(void) { return bench_block(BLOCK_READ, "blk-read"); }
@@ -229,49 +272,47 @@ static int bench_blk_write(void) { return bench_block(BLOCK_WRITE, "blk-write");
 #define FRAMES 1024u
 
 static struct {
+	struct net_pool *pool;
 	struct net_buf *ready[FRAMES];
 	unsigned count;
-	uint64_t done, errors;
+	uint64_t left, errors; /* of the run's frames: not done, failed */
 } frames;
 
 static void frame_done(struct net_buf *buf)
 {
-	frames.done++;
+	frames.left--;
 	frames.errors += buf->status != 0;
 	frames.ready[frames.count++] = buf;
 }
 
 static bool net_bench_run(struct net_device *device, uint64_t burst, uint64_t ops, bool poll)
 {
-	uint64_t sent = 0, deadline = clock_ns() + PATIENCE_NS, last = 0;
+	struct net_buf *batch[BURST_MAX];
+	uint64_t to_send = ops;
 
-	frames.done = 0;
-	while (frames.done < ops) {
-		unsigned want = (unsigned)MIN(MIN(burst, ops - sent), frames.count), first = frames.count - want, taken = 0;
+	frames.left = ops;
+	frames.errors = 0;
+	watchdog_start(&frames.left);
+	while (frames.left && !watchdog.stuck) {
+		unsigned want = (unsigned)MIN(MIN(burst, to_send), frames.count), taken;
 
-		if (likely(want)) {
-			taken = net_tx_burst(device, &frames.ready[first], want);
-			sent += taken;
-			for (unsigned i = taken; unlikely(i < want); i++)
-				frames.ready[first + i - taken] = frames.ready[first + i];
-			frames.count -= taken;
-		}
-		if (loop_turn(!poll && !taken, deadline) || taken || clock_ns() < deadline)
-			continue;
-		if (frames.done == last)
-			return false;
-		last = frames.done;
-		deadline = clock_ns() + PATIENCE_NS;
+		/* Off the stack first: frames may come back to it meanwhile. */
+		frames.count -= want;
+		memcpy(batch, &frames.ready[frames.count], want * sizeof(batch[0]));
+		taken = net_tx_burst(device, batch, want);
+		to_send -= taken;
+		for (unsigned i = taken; unlikely(i < want); i++)
+			frames.ready[frames.count++] = batch[i];
+		loop_turn(!poll && !taken, LOOP_FOREVER);
 	}
-	return true;
+	return watchdog_stop(device->node.name);
 }
 
 static bool prepare_frames(const struct net_device *device, uint32_t length)
 {
-	struct net_pool *pool = net_pool_create(FRAMES);
-
-	for (frames.count = 0; pool && frames.count < FRAMES; frames.count++) {
-		struct net_buf *buf = net_buf_alloc(pool);
+	frames.pool = net_pool_create(FRAMES);
+	for (frames.count = 0; frames.pool && frames.count < FRAMES; frames.count++) {
+		struct net_buf *buf = net_buf_alloc(frames.pool);
 
 		if (!buf)
 			return false;
@@ -283,7 +324,7 @@ static bool prepare_frames(const struct net_device *device, uint32_t length)
 		buf->done = frame_done;
 		frames.ready[frames.count] = buf;
 	}
-	return pool;
+	return frames.pool;
 }
 
 static int bench_net_tx(void)
@@ -306,18 +347,17 @@ static int bench_net_tx(void)
 		return 1;
 	}
 	if (!net_bench_run(device, burst, MIN(ops / 10 + 1, WARM_UP_MAX), poll))
-		goto stuck;
-	frames.errors = 0;
+		return 1;
 	start = take_sample(device->node.name);
 	if (!net_bench_run(device, burst, ops, poll))
-		goto stuck;
+		return 1; /* the device still has some of the frames */
 	end = take_sample(device->node.name);
 	format_text(parameters, sizeof(parameters), "\"len\":%lu,\"burst\":%lu,", length, burst);
 	report("net-tx", device->node.name, parameters, poll, ops, frames.errors, &start, &end);
+	while (frames.count)
+		net_buf_free(frames.ready[--frames.count]);
+	net_pool_destroy(frames.pool);
 	return frames.errors ? 1 : 0;
-stuck:
-	log_error("bench: %s stopped answering", device->node.name);
-	return 1;
 }
 
 /* ---- boot ---- */

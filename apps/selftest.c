@@ -6,6 +6,8 @@
  * parameter says so:
  *
  *   selftest.reset=N         reset each device and bring it up again, N times, before it is tested
+ *   selftest.rebind=N        take each device from its driver, give it back, and use it, N times
+ *   selftest.queue_resets=N  reset the queue of each disk N times under load
  *   selftest.write=1         write a pattern of selftest.seed= (1) over each disk's first selftest.bytes= (all), flush, read back
  *   selftest.hash=1          record each disk's CRC-32
  *   selftest.errors=N        read N blocks of a disk that injects errors
@@ -73,7 +75,8 @@ static bool test_reset(struct device_info *info, uint64_t times)
 
 static void test_device(const struct device_info *info)
 {
-	uint64_t resets = selftest_option("reset", 0);
+	uint64_t resets = selftest_option("reset", 0), rebinds = selftest_option("rebind", 0);
+	uint64_t queue_resets = selftest_option("queue_resets", 0);
 
 	if (!*info->driver) {
 		tap_skip("no driver", "%s is up", info->name);
@@ -86,7 +89,11 @@ static void test_device(const struct device_info *info)
 	}
 	if (resets && !test_reset(device_find(info->name), resets))
 		return;
+	if (rebinds)
+		selftest_rebind(device_find(info->name), rebinds);
 	test_by_class(info->name);
+	if (queue_resets && block_find(info->name))
+		selftest_queue_resets(device_find(info->name), block_find(info->name), queue_resets);
 }
 
 static int selftest(void)

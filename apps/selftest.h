@@ -18,6 +18,8 @@
 #define PATIENCE_NS (30 * SECOND_NS)
 
 void selftest_base(void);
+void selftest_rebind(struct device_info *info, uint64_t times);
+void selftest_queue_resets(struct device_info *info, struct block_device *device, uint64_t times);
 void selftest_block(struct block_device *device);
 void selftest_net(struct net_device *device);
 void selftest_echo(struct net_device *device, uint32_t frames);

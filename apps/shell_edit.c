@@ -16,8 +16,11 @@
 
 #define COLUMNS 80u
 #define CONTROL(letter) ((letter)&0x1f)
+#define ESCAPE 0x1b
 
 static void put(const char *text) { arch_console_write(text, strlen(text)); }
+
+static void new_row(void) { put(console_cr ? "\r\n" : "\n"); }
 
 /* How much of the line fits in the row, the cursor behind it included. */
 static unsigned room(const struct editor *editor) { return COLUMNS - 1 - (unsigned)strlen(editor->prompt); }
@@ -130,7 +133,7 @@ static void complete(struct editor *editor)
 		insert(editor, ' ');
 		return;
 	}
-	put(console_cr ? "\r\n" : "\n");
+	new_row();
 	for (unsigned i = 0; (more = editor->complete(editor->line, editor->length, i)); i++)
 		console_line("  %s", more);
 	redraw(editor);
@@ -140,7 +143,7 @@ static void complete(struct editor *editor)
 
 static enum edit_event end_line(struct editor *editor)
 {
-	put(console_cr ? "\r\n" : "\n");
+	new_row();
 	remember(editor);
 	return EDIT_LINE;
 }
@@ -193,19 +196,12 @@ static void in_escape(struct editor *editor, unsigned char byte)
 	}
 }
 
-static enum edit_event control(struct editor *editor, unsigned char byte)
+/* Keys that move in the line or change it. */
+static void edit_key(struct editor *editor, unsigned char byte)
 {
 	switch (byte) {
-	case '\r':
-		editor->after_cr = true;
-		return end_line(editor);
-	case '\n':
-		return end_line(editor);
 	case '\t':
 		complete(editor);
-		break;
-	case 0x1b:
-		editor->state = EDIT_ESCAPE;
 		break;
 	case CONTROL('A'):
 		move(editor, 0);
@@ -213,14 +209,7 @@ static enum edit_event control(struct editor *editor, unsigned char byte)
 	case CONTROL('B'):
 		move(editor, editor->cursor ? editor->cursor - 1 : 0);
 		break;
-	case CONTROL('C'):
-		put("^C");
-		put(console_cr ? "\r\n" : "\n");
-		edit_begin(editor);
-		break;
 	case CONTROL('D'):
-		if (!editor->length)
-			return EDIT_END;
 		if (editor->cursor < editor->length)
 			cut(editor, editor->cursor, editor->cursor + 1);
 		break;
@@ -238,10 +227,6 @@ static enum edit_event control(struct editor *editor, unsigned char byte)
 	case CONTROL('K'):
 		cut(editor, editor->cursor, editor->length);
 		break;
-	case CONTROL('L'):
-		put("\x1b[H\x1b[2J");
-		redraw(editor);
-		break;
 	case CONTROL('N'):
 		newer(editor);
 		break;
@@ -254,8 +239,36 @@ static enum edit_event control(struct editor *editor, unsigned char byte)
 	case CONTROL('W'):
 		cut(editor, word_start(editor), editor->cursor);
 		break;
-	default:
+	default: /* a key that means nothing here */
 		break;
+	}
+}
+
+static enum edit_event control(struct editor *editor, unsigned char byte)
+{
+	switch (byte) {
+	case '\r':
+	case '\n':
+		editor->after_cr = byte == '\r';
+		return end_line(editor);
+	case ESCAPE:
+		editor->state = EDIT_ESCAPE;
+		break;
+	case CONTROL('C'):
+		put("^C");
+		new_row();
+		edit_begin(editor);
+		break;
+	case CONTROL('L'):
+		put("\x1b[H\x1b[2J");
+		redraw(editor);
+		break;
+	case CONTROL('D'):
+		if (!editor->length)
+			return EDIT_END;
+		[[fallthrough]];
+	default:
+		edit_key(editor, byte);
 	}
 	return EDIT_GOES_ON;
 }

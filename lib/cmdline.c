@@ -31,7 +31,7 @@ static const char linux_words[] =
 	"earlycon earlyprintk edd elevator fsck. hugepages hugepagesz hung_task_panic i8042. idle init initcall_debug "
 	"initrd intel_iommu intel_pstate iommu iommu. ip ipv6. irqpoll kaslr keep_bootcon kvm-intel. kvm. lapic loglevel "
 	"lpj maxcpus mce mem memmap mitigations module. modprobe. net.ifnames nfsroot nmi_watchdog no_timer_check noacpi "
-	"noapic noaliencache nokaslr nolapic nomodeset nomodules noreplace-smp noresume noswap nosmp nosplash notsc "
+	"noapic noaliencache nokaslr nolapic nomodeset nomodule nomodules noreplace-smp noresume noswap nosmp nosplash notsc "
 	"nousb noxsave nowatchdog nr_cpus numa numa_balancing panic panic_on_oops panic_on_warn pci pcie_aspm pcie_ports "
 	"pmtmr printk. processor. pti quiet raid random. rcu_nocbs rcupdate. rd. rdinit reboot resume ro root rootdelay "
 	"rootflags rootfstype rootwait rw scsi_mod. security selinux single splash swiotlb sysctl. systemd. systemd_ tsc "

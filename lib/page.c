@@ -165,7 +165,7 @@ void *page_alloc(size_t bytes, size_t alignment)
 
 	if (alignment < PAGE_SIZE || (alignment & (alignment - 1)))
 		panic("page_alloc: alignment %zu", alignment);
-	if (size < bytes || size == 0)
+	if (size == 0) /* nothing, or so much that it wrapped */
 		return NULL;
 	for (struct free_range **at = &highest; *at; at = &(*at)->lower) {
 		if ((*at)->size < size)
@@ -207,7 +207,7 @@ void *page_heap_grow(intptr_t delta)
 	uint64_t former = heap_end, wanted = former + (uint64_t)delta;
 	uint64_t former_page = ALIGN_UP(former, PAGE_SIZE), wanted_page = ALIGN_UP(wanted, PAGE_SIZE);
 
-	if (delta < 0 ? wanted > former || wanted < heap_start : wanted_page < former)
+	if (delta < 0 && (wanted > former || wanted < heap_start))
 		return NULL;
 	if (wanted_page < former_page) {
 		insert(wanted_page, former_page);

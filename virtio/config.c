@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include <base/endian.h>
-#include <virtio/virtio.h>
+#include <virtio/transport.h>
 
 #define TRIES 64
 

@@ -334,7 +334,7 @@ static int info_reset(struct device_info *info)
 
 	if (vdev->state != VIRTIO_RUNNING)
 		return -ENODEV;
-	vdev->recovered_ns = 0; /* we ask for it: it does not count against the device */
+	vdev->recoveries = 0; /* we ask for it: it does not count against the device */
 	vdev->broken = true;
 	run_recover(&vdev->recover_event);
 	return vdev->state == VIRTIO_RUNNING ? 0 : -EIO;
@@ -395,6 +395,51 @@ static void choose_name(struct virtio_device *vdev)
 	} while (other);
 }
 
+/* Give the device to its driver. */
+static int attach(struct virtio_device *vdev)
+{
+	int error = bring_up(vdev, true);
+
+	if (!error) {
+		vdev->state = VIRTIO_RUNNING;
+	} else {
+		if (!vdev->reason[0])
+			virtio_refuse(vdev, error, error == -ENOMEM ? "no memory" : "error %d", -error);
+		/* "Device Initialization": FAILED, and no step further */
+		if (!vdev->lost && vdev->driver)
+			(void)virtio_add_status(vdev, VIRTIO_STATUS_FAILED);
+		if (vdev->state == VIRTIO_STOPPED) {
+			take_down(vdev);
+			vdev->driver->remove(vdev);
+		}
+		vdev->state = VIRTIO_FAILED;
+	}
+	fill_info(vdev);
+	return error;
+}
+
+/* And take it away again. */
+static void detach(struct virtio_device *vdev)
+{
+	if (vdev->state == VIRTIO_RUNNING) {
+		take_down(vdev);
+		vdev->driver->remove(vdev);
+	}
+	event_cancel(&vdev->recover_event);
+	vdev->broken = false;
+	vdev->state = VIRTIO_NEW;
+}
+
+static int info_rebind(struct device_info *info)
+{
+	struct virtio_device *vdev = container_of(info, struct virtio_device, info);
+
+	if (vdev->lost)
+		return -ENODEV;
+	detach(vdev);
+	return attach(vdev);
+}
+
 int virtio_device_add(struct virtio_device *vdev)
 {
 	struct virtio_device **tail = &devices;
@@ -416,24 +461,12 @@ int virtio_device_add(struct virtio_device *vdev)
 	                                  .queue = info_queue,
 	                                  .interrupts = info_interrupts,
 	                                  .reset = info_reset,
+	                                  .rebind = info_rebind,
 	                                  .reset_queue = info_reset_queue,
 	                                  .suspend = info_suspend};
 	device_add(&vdev->info);
 
-	error = bring_up(vdev, true);
-	if (error) {
-		/* "Device Initialization": FAILED, and no step further */
-		if (!vdev->lost && vdev->driver)
-			(void)virtio_add_status(vdev, VIRTIO_STATUS_FAILED);
-		if (vdev->state == VIRTIO_STOPPED) {
-			take_down(vdev);
-			vdev->driver->remove(vdev);
-		}
-		vdev->state = VIRTIO_FAILED;
-	} else {
-		vdev->state = VIRTIO_RUNNING;
-	}
-	fill_info(vdev);
+	error = attach(vdev);
 	device_announce(&vdev->info);
 	return error;
 }
@@ -442,11 +475,7 @@ void virtio_device_remove(struct virtio_device *vdev)
 {
 	struct virtio_device **at = &devices;
 
-	if (vdev->state == VIRTIO_RUNNING) {
-		take_down(vdev);
-		vdev->driver->remove(vdev);
-	}
-	event_cancel(&vdev->recover_event);
+	detach(vdev);
 	vdev->state = VIRTIO_REMOVED;
 	device_remove(&vdev->info);
 	while (*at != vdev)

@@ -9,7 +9,7 @@
 
 #include <base/cmdline.h>
 #include <base/log.h>
-#include <virtio/virtio.h>
+#include <virtio/transport.h>
 
 /* Understood for every device, over every transport */
 #define CORE_FEATURES                                                                                                          \

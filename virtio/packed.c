@@ -205,10 +205,15 @@ void *packed_harvest(struct virtq_ring *q, uint32_t *len)
 	return take_in_order(q, len);
 }
 
-bool packed_irq_enable(struct virtq_ring *q)
+bool packed_irq_enable(struct virtq_ring *q, uint16_t count)
 {
 	if (q->event_idx) {
-		WRITE_ONCE(q->packed.driver->desc, cpu_to_le16((uint16_t)(q->packed.last_used | q->packed.used_wrap << 15)));
+		/* A descriptor that was made available; in a later wrap, where the ring's end lies between. */
+		uint16_t off = (uint16_t)(q->packed.last_used + count - 1);
+		bool wrap = q->packed.used_wrap ^ (off >= q->vq.size);
+
+		off = (uint16_t)(off - (off >= q->vq.size ? q->vq.size : 0));
+		WRITE_ONCE(q->packed.driver->desc, cpu_to_le16((uint16_t)(off | wrap << 15)));
 		virtq_wmb(q); /* where, before that it counts */
 		WRITE_ONCE(q->packed.driver->flags, cpu_to_le16(EVENT_DESC));
 	} else {

@@ -11,6 +11,7 @@
  * virtq_add() fills descriptors and ring entries; the available index, which makes them visible, moves once per kick.
  */
 #include <errno.h>
+#include <string.h>
 
 #include <virtio/virtq_impl.h>
 
@@ -42,17 +43,44 @@ void split_init(struct virtq_ring *q)
 	q->free_head = 0;
 	q->free_tail = (uint16_t)(size - 1);
 	q->split.avail_idx = q->split.last_used = q->split.used_idx = 0;
-
-	/* Tables are chains of consecutive entries, for good: only flags change. */
-	for (size_t i = 0; q->tables && i < (size_t)size * q->max_buffers; i++)
-		q->tables[i].next = cpu_to_le16((uint16_t)(i % q->max_buffers + 1));
 }
 
-static void write_desc(struct virtq_desc *desc, dma_addr_t addr, uint32_t len, unsigned flags)
+static inline void write_desc(struct virtq_desc *desc, dma_addr_t addr, uint32_t len, unsigned flags, uint16_t next)
 {
+	le64 rest = cpu_to_le64(len | (uint64_t)flags << 32 | (uint64_t)next << 48); /* one store for the three fields */
+
 	desc->addr = cpu_to_le64(addr);
-	desc->len = cpu_to_le32(len);
-	desc->flags = cpu_to_le16((uint16_t)flags);
+	memcpy(&desc->len, &rest, sizeof(rest));
+}
+
+/* "Indirect Descriptors": one table, no NEXT beside INDIRECT, no INDIRECT inside */
+static void write_table(struct virtq_ring *q, uint16_t slot, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t count)
+{
+	struct virtq_desc *table = virtq_table(q, slot);
+
+	for (uint16_t i = 0; i < nreadable; i++)
+		write_desc(&table[i], virtq_buf_addr(q, slot, i, &bufs[i]), bufs[i].len, VIRTQ_DESC_F_NEXT, (uint16_t)(i + 1));
+	for (uint16_t i = nreadable; i < count; i++)
+		write_desc(&table[i], virtq_buf_addr(q, slot, i, &bufs[i]), bufs[i].len, VIRTQ_DESC_F_WRITE | VIRTQ_DESC_F_NEXT,
+		           (uint16_t)(i + 1));
+	table[count - 1].flags &= cpu_to_le16((uint16_t)~VIRTQ_DESC_F_NEXT);
+	write_desc(&q->split.desc[slot], virtq_table_addr(q, slot), count * (uint32_t)sizeof(table[0]), VIRTQ_DESC_F_INDIRECT, 0);
+}
+
+/* A chain of ring descriptors from `head` on; returns its last one. */
+static uint16_t write_chain(struct virtq_ring *q, uint16_t head, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t count)
+{
+	uint16_t d = head;
+
+	for (uint16_t i = 0;; i++) {
+		uint16_t next = q->slots[d].next;
+		unsigned flags = (i < nreadable ? 0u : VIRTQ_DESC_F_WRITE) | (i + 1 < count ? VIRTQ_DESC_F_NEXT : 0u);
+
+		write_desc(&q->split.desc[d], virtq_buf_addr(q, head, i, &bufs[i]), bufs[i].len, flags, next);
+		if (i + 1 == count)
+			return d;
+		d = next;
+	}
 }
 
 int split_add(struct virtq_ring *q, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t count, uint32_t writable, void *token)
@@ -66,21 +94,10 @@ int split_add(struct virtq_ring *q, const struct virtq_buf *bufs, uint16_t nread
 		return -ENOSPC;
 
 	if (indirect) {
-		/* "Indirect Descriptors": one table, no NEXT beside INDIRECT, no INDIRECT inside */
-		struct virtq_desc *table = virtq_table(q, head);
-
-		for (uint16_t i = 0; i < count; i++)
-			write_desc(&table[i], virtq_buf_addr(q, head, i, &bufs[i]), bufs[i].len,
-			           (i < nreadable ? 0u : VIRTQ_DESC_F_WRITE) | (i + 1 < count ? VIRTQ_DESC_F_NEXT : 0u));
-		write_desc(&q->split.desc[head], virtq_table_addr(q, head), count * (uint32_t)sizeof(table[0]), VIRTQ_DESC_F_INDIRECT);
+		write_table(q, head, bufs, nreadable, count);
 		count = 1;
 	} else {
-		for (uint16_t i = 0, d = head; i < count; i++, d = q->slots[d].next) {
-			last = d;
-			write_desc(&q->split.desc[d], virtq_buf_addr(q, head, i, &bufs[i]), bufs[i].len,
-			           (i < nreadable ? 0u : VIRTQ_DESC_F_WRITE) | (i + 1 < count ? VIRTQ_DESC_F_NEXT : 0u));
-			q->split.desc[d].next = cpu_to_le16(q->slots[d].next);
-		}
+		last = write_chain(q, head, bufs, nreadable, count);
 	}
 	q->free_head = q->slots[last].next;
 	q->slots[head].last = last;
@@ -178,17 +195,18 @@ void *split_harvest(struct virtq_ring *q, uint32_t *len)
 	return token;
 }
 
-bool split_irq_enable(struct virtq_ring *q)
+bool split_irq_enable(struct virtq_ring *q, uint16_t count)
 {
-	/* "Used Buffer Notification Suppression": with EVENT_IDX flags stay 0 */
+	/* "Used Buffer Notification Suppression": with EVENT_IDX flags stay 0, and the event is the entry before the index to reach */
 	if (q->event_idx)
-		WRITE_ONCE(*q->split.used_event, cpu_to_le16(q->split.last_used));
+		WRITE_ONCE(*q->split.used_event, cpu_to_le16((uint16_t)(q->split.last_used + count - 1)));
 	else
 		WRITE_ONCE(q->split.avail->flags, cpu_to_le16(0));
 
 	/* The wish before the last look at the index, against a device that stored the index before it saw the wish. */
 	virtq_mb(q);
-	return q->split.used_idx != q->split.last_used || more_used(q);
+	more_used(q);
+	return (uint16_t)(q->split.used_idx - q->split.last_used) >= (q->event_idx ? count : 1);
 }
 
 void split_irq_disable(struct virtq_ring *q)

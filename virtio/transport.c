@@ -61,15 +61,9 @@ static unsigned irq_allowed(void)
 	return choose("virtio.irq", choices, &warned);
 }
 
-bool virtio_irq_msix_allowed(void)
-{
-	return irq_allowed() & IRQ_MSIX;
-}
+bool virtio_irq_msix_allowed(void) { return irq_allowed() & IRQ_MSIX; }
 
-bool virtio_irq_line_allowed(void)
-{
-	return irq_allowed() & IRQ_LINE;
-}
+bool virtio_irq_line_allowed(void) { return irq_allowed() & IRQ_LINE; }
 
 void virtio_transport_lost(struct virtio_device *vdev)
 {
@@ -109,6 +103,6 @@ uint32_t virtio_legacy_pfn(const struct virtio_device *vdev, const struct virtq_
 	    setup->device_area == ALIGN_UP(setup->driver_area + available, VIRTIO_LEGACY_ALIGN))
 		return (uint32_t)pfn;
 	log_error("virtio-%s %s: a queue at %#llx cannot be named to a legacy device", vdev->ops->name, vdev->address,
-		  (unsigned long long)first);
+	          (unsigned long long)first);
 	return 0;
 }

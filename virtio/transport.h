@@ -1,5 +1,6 @@
 /*
- * What the transports share: the restrictions of the command line, and the few checks that do not depend on registers.
+ * What a transport is to the core, and what the transports share: the restrictions of the command line, and the few checks that do not
+ * depend on registers.
  */
 #ifndef VIRTIO_TRANSPORT_H
 #define VIRTIO_TRANSPORT_H
@@ -9,6 +10,52 @@
 
 #include <virtio/virtio.h>
 #include <virtio/virtq.h>
+
+struct virtio_shm {
+	uint64_t phys, length;
+	volatile void *memory; /* mapped, uncached */
+};
+
+/*
+ * A transport: control plane only. A queue index is always a parameter, so that select-and-access is one step.
+ * Errors: -ENOENT: no such queue or region; -EIO: the device did not do as told (one log line says what); -EINVAL: out of bounds.
+ */
+struct virtio_transport_ops {
+	const char *name; /* "pci", "mmio" */
+	/* Which of the reserved feature bits that need a transport's help it supports: NOTIFICATION_DATA, NOTIF_CONFIG_DATA, RING_RESET,
+	 * SR_IOV, ADMIN_VQ. */
+	uint64_t features;
+
+	uint64_t (*get_features)(struct virtio_device *vdev);
+	void (*set_features)(struct virtio_device *vdev, uint64_t features);
+	uint8_t (*get_status)(struct virtio_device *vdev);
+	void (*set_status)(struct virtio_device *vdev, uint8_t status); /* 0 resets: the core waits for it */
+
+	uint32_t (*config_generation)(struct virtio_device *vdev);
+	int (*config_read)(struct virtio_device *vdev, uint32_t offset, void *value, unsigned width); /* width 1, 2, 4 */
+	int (*config_write)(struct virtio_device *vdev, uint32_t offset, const void *value, unsigned width);
+
+	uint16_t (*queue_max_size)(struct virtio_device *vdev, uint16_t queue); /* 0: not available */
+	int (*queue_enable)(struct virtio_device *vdev, uint16_t queue, const struct virtq_setup *setup,
+	                    struct virtq_notify *notify);
+	int (*queue_reset)(struct virtio_device *vdev, uint16_t queue); /* "Virtqueue Reset": waits for completion, bounded */
+
+	/* Obtain interrupts for `queues` virtqueues: attach them to &vdev->config_event, &vdev->queues[i]->event and
+	 * &vdev->shared_event as the mode wants, set vdev->irq_mode and vdev->irq_vectors. Falls back down to POLL; never fails.
+	 * Called after the reset and before any queue_enable(). irq_release() undoes it and follows a reset; it may come
+	 * without an irq_setup() before it. */
+	void (*irq_setup)(struct virtio_device *vdev, unsigned queues);
+	void (*irq_release)(struct virtio_device *vdev);
+	/* LINE and POLL: read the ISR status / InterruptStatus, acknowledge what was seen, rearm the line; bit 0 queues, bit 1 config. */
+	uint8_t (*isr_ack)(struct virtio_device *vdev);
+	/* How many interrupts have arrived since irq_setup(), all sources. */
+	uint64_t (*irq_count)(struct virtio_device *vdev);
+
+	int (*shm_region)(struct virtio_device *vdev, uint8_t id, struct virtio_shm *region);
+
+	void (*notify)(struct virtio_device *vdev, uint16_t queue, uint32_t data); /* only where virtq_notify.kind is CALL */
+	void (*destroy)(struct virtio_device *vdev); /* frees the transport and vdev in it, after virtio_device_remove() */
+};
 
 /* virtio.transport=any|pci|pci-modern|pci-legacy|mmio: devices that can only be used another way are passed over, one line each. */
 enum virtio_transport_kind { VIRTIO_TRANSPORT_PCI_MODERN, VIRTIO_TRANSPORT_PCI_LEGACY, VIRTIO_TRANSPORT_MMIO };

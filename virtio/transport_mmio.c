@@ -19,7 +19,8 @@
 #include <drivers/bus/mmio.h>
 #include <virtio/transport.h>
 
-enum { /* "MMIO Device Register Layout"; those of the legacy interface that differ have LEGACY in their name */
+/* "MMIO Device Register Layout"; those of the legacy interface that differ have LEGACY in their name */
+enum {
 	MAGIC_VALUE = 0x000,
 	VERSION = 0x004,
 	DEVICE_ID = 0x008,
@@ -59,10 +60,7 @@ struct virtio_mmio {
 	struct irq irq;
 };
 
-static struct virtio_mmio *mmio_of(struct virtio_device *vdev)
-{
-	return container_of(vdev, struct virtio_mmio, vdev);
-}
+static struct virtio_mmio *mmio_of(struct virtio_device *vdev) { return container_of(vdev, struct virtio_mmio, vdev); }
 
 static uint32_t get(struct virtio_device *vdev, uint32_t reg)
 {
@@ -123,17 +121,11 @@ static uint8_t mmio_get_status(struct virtio_device *vdev)
 	return (uint8_t)status;
 }
 
-static void mmio_set_status(struct virtio_device *vdev, uint8_t status)
-{
-	set(vdev, STATUS, status);
-}
+static void mmio_set_status(struct virtio_device *vdev, uint8_t status) { set(vdev, STATUS, status); }
 
 /* ---- configuration ---- */
 
-static uint32_t mmio_config_generation(struct virtio_device *vdev)
-{
-	return vdev->legacy ? 0 : get(vdev, CONFIG_GENERATION);
-}
+static uint32_t mmio_config_generation(struct virtio_device *vdev) { return vdev->legacy ? 0 : get(vdev, CONFIG_GENERATION); }
 
 static int check_config(struct virtio_device *vdev, uint32_t offset, unsigned width)
 {
@@ -259,14 +251,16 @@ static int enable_legacy(struct virtio_device *vdev, uint16_t queue, const struc
 	return 0;
 }
 
-static int mmio_queue_enable(struct virtio_device *vdev, uint16_t queue, const struct virtq_setup *setup, struct virtq_notify *notify)
+static int mmio_queue_enable(struct virtio_device *vdev, uint16_t queue, const struct virtq_setup *setup,
+                             struct virtq_notify *notify)
 {
 	int error = vdev->legacy ? enable_legacy(vdev, queue, setup) : enable(vdev, queue, setup);
 
 	/* "Available Buffer Notifications": index or notification data, a control register either way and so 32 bits wide */
 	if (!error)
-		*notify = (struct virtq_notify){
-			.kind = VIRTQ_NOTIFY_MMIO32, .addr = mmio_of(vdev)->slot->registers + QUEUE_NOTIFY, .id = queue};
+		*notify = (struct virtq_notify){.kind = VIRTQ_NOTIFY_MMIO32,
+		                                .addr = mmio_of(vdev)->slot->registers + QUEUE_NOTIFY,
+		                                .id = queue};
 	return error;
 }
 
@@ -364,7 +358,7 @@ static int mmio_shm_region(struct virtio_device *vdev, uint8_t id, struct virtio
 	if (region->memory)
 		return 0;
 	log_error("virtio-mmio %s: shared memory %u at %#llx, length %#llx, is out of reach", vdev->address, id,
-		  (unsigned long long)region->phys, (unsigned long long)region->length);
+	          (unsigned long long)region->phys, (unsigned long long)region->length);
 	return -EIO;
 }
 
@@ -374,10 +368,7 @@ static void mmio_notify(struct virtio_device *vdev, uint16_t queue, uint32_t dat
 	set(vdev, QUEUE_NOTIFY, data);
 }
 
-static void mmio_destroy(struct virtio_device *vdev)
-{
-	page_free(mmio_of(vdev), sizeof(struct virtio_mmio));
-}
+static void mmio_destroy(struct virtio_device *vdev) { page_free(mmio_of(vdev), sizeof(struct virtio_mmio)); }
 
 static const struct virtio_transport_ops mmio_ops = {
 	.name = "mmio",
@@ -422,9 +413,9 @@ static bool mmio_claim(const struct mmio_slot *slot)
 	unsigned long long base = slot->base;
 	struct virtio_mmio *vm;
 
-	if (magic != MAGIC) {
-		log_warn("virtio-mmio mmio@%#llx: no device there (magic value %#x), ignored", base, (unsigned)magic);
-	} else if (version != 1 && version != 2) {
+	if (magic != MAGIC)
+		return false;
+	if (version != 1 && version != 2) {
 		log_warn("virtio-mmio mmio@%#llx: version %u is not known, ignored", base, (unsigned)version);
 	} else if (!type) {
 		log_debug("virtio-mmio mmio@%#llx: empty", base);
@@ -443,7 +434,7 @@ static bool mmio_claim(const struct mmio_slot *slot)
 		if (virtio_device_add(&vm->vdev))
 			log_debug("virtio-mmio mmio@%#llx: refused", base);
 	}
-	return magic == MAGIC;
+	return true;
 }
 
 static const struct mmio_driver virtio_mmio = {.name = "virtio-mmio", .claim = mmio_claim};

@@ -19,7 +19,8 @@
 #define PCI_CAPABILITY_VENDOR 0x09
 #define SPACE_END 256u
 
-enum { /* cfg_type */
+/* cfg_type */
+enum {
 	CAP_COMMON = 1,
 	CAP_NOTIFY = 2,
 	CAP_ISR = 3,
@@ -28,7 +29,8 @@ enum { /* cfg_type */
 	CAP_SHARED_MEMORY = 8,
 };
 
-enum { /* offsets in struct virtio_pci_cap, and its length with what follows for some types */
+/* offsets in struct virtio_pci_cap, and its length with what follows for some types */
+enum {
 	CAP_LENGTH = 2,
 	CAP_TYPE = 3,
 	CAP_BAR = 4,
@@ -67,8 +69,11 @@ static bool next_capability(const struct pci_function *function, struct capabili
 			continue;
 		}
 		second = pci_read32(function, (uint16_t)(position + CAP_BAR));
-		*capability = (struct capability){
-			.position = position, .type = type, .length = length, .bar = (uint8_t)second, .id = (uint8_t)(second >> 8)};
+		*capability = (struct capability){.position = position,
+		                                  .type = type,
+		                                  .length = length,
+		                                  .bar = (uint8_t)second,
+		                                  .id = (uint8_t)(second >> 8)};
 		if (capability->bar >= PCI_BAR_COUNT && type != CAP_PCI)
 			continue;
 		capability->offset = pci_read32(function, (uint16_t)(position + CAP_OFFSET));
@@ -104,10 +109,7 @@ static struct virtio_pci_region *region_of(struct virtio_pci *vp, uint8_t type)
 }
 
 /* "Notification structure layout": 0, or a power of 2 that keeps addresses aligned to the 16 bits of a notification */
-static bool multiplier_ok(uint32_t multiplier)
-{
-	return multiplier != 1 && !(multiplier & (multiplier - 1));
-}
+static bool multiplier_ok(uint32_t multiplier) { return multiplier != 1 && !(multiplier & (multiplier - 1)); }
 
 static void take_structure(struct virtio_pci *vp, const struct capability *capability)
 {
@@ -119,11 +121,13 @@ static void take_structure(struct virtio_pci *vp, const struct capability *capab
 		multiplier = pci_read32(vp->function, (uint16_t)(capability->position + CAP_MULTIPLIER));
 	if (capability->structure_length < structures[i].min || capability->offset % structures[i].alignment ||
 	    !multiplier_ok(multiplier) || (capability->type == CAP_NOTIFY && capability->length < CAP_NOTIFY_END)) {
-		log_warn("virtio-pci %s: structure %u at BAR %u offset %#x, length %#x, makes no sense, ignored", vp->vdev.address,
-			 capability->type, capability->bar, (unsigned)capability->offset, (unsigned)capability->structure_length);
+		log_warn("virtio-pci %s: structure %u at BAR %u offset %#x, length %#x, makes no sense, ignored",
+		         vp->vdev.address, capability->type, capability->bar, (unsigned)capability->offset,
+		         (unsigned)capability->structure_length);
 		return;
 	}
-	*region = virtio_pci_region(vp, capability->bar, capability->offset, MIN(capability->structure_length, structures[i].max));
+	*region = virtio_pci_region(vp, capability->bar, capability->offset,
+	                            MIN(capability->structure_length, structures[i].max));
 	if (capability->type == CAP_NOTIFY)
 		vp->notify_multiplier = multiplier;
 }

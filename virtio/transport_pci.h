@@ -38,7 +38,7 @@ struct virtio_pci_layout {
 #define VIRTIO_MSI_NO_VECTOR 0xffff
 
 struct virtio_pci_queue {
-	struct irq irq;     /* entry 1 + its index, where there is a vector for each queue; of [0], entry 1 where one serves all */
+	struct irq irq; /* entry 1 + its index, where there is a vector for each queue; of [0], entry 1 where one serves all */
 	uint64_t notify_at; /* its notification's place in the notify region */
 	bool unmapped;      /* a reset of the queue took its vector */
 };
@@ -58,26 +58,24 @@ struct virtio_pci {
 	unsigned queues;
 };
 
-static inline struct virtio_pci *virtio_pci_of(struct virtio_device *vdev)
-{
-	return container_of(vdev, struct virtio_pci, vdev);
-}
+static inline struct virtio_pci *virtio_pci_of(struct virtio_device *vdev) { return container_of(vdev, struct virtio_pci, vdev); }
 
 /* ---- transport_pci_region.c ---- */
 
 /* One access of that width, value in the CPU's order. `at` is within region->length: callers see to it. */
 uint32_t virtio_pci_get(const struct virtio_pci *vp, const struct virtio_pci_region *region, uint64_t at, unsigned width);
-void virtio_pci_set(const struct virtio_pci *vp, const struct virtio_pci_region *region, uint64_t at, unsigned width, uint32_t value);
+void virtio_pci_set(const struct virtio_pci *vp, const struct virtio_pci_region *region, uint64_t at, unsigned width,
+                    uint32_t value);
 
 /* Where [offset, offset + length) of a BAR can be accessed; the kind is NONE where it cannot: after one line, unless it is
  * only that the BAR has no address and there is no window. */
 struct virtio_pci_region virtio_pci_region(const struct virtio_pci *vp, uint8_t bar, uint64_t offset, uint64_t length);
 
 /* A device configuration field in a region of device configuration that begins at `start`. As ops->config_read and config_write. */
-int virtio_pci_config_read(struct virtio_pci *vp, const struct virtio_pci_region *region, uint32_t start, uint32_t offset, void *value,
-			   unsigned width);
+int virtio_pci_config_read(struct virtio_pci *vp, const struct virtio_pci_region *region, uint32_t start, uint32_t offset,
+                           void *value, unsigned width);
 int virtio_pci_config_write(struct virtio_pci *vp, const struct virtio_pci_region *region, uint32_t start, uint32_t offset,
-			    const void *value, unsigned width);
+                            const void *value, unsigned width);
 
 /* ---- transport_pci_irq.c ---- */
 void virtio_pci_irq_setup(struct virtio_device *vdev, unsigned queues);

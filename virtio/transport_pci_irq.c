@@ -31,10 +31,7 @@ static struct event *event_of(struct virtio_device *vdev, enum virtio_irq_mode m
 	return mode == VIRTIO_IRQ_MSIX ? &vdev->queues[vector - 1]->event : &vdev->shared_event;
 }
 
-static struct irq *irq_of(struct virtio_pci *vp, uint16_t vector)
-{
-	return vector ? &vp->queue[vector - 1].irq : &vp->irq;
-}
+static struct irq *irq_of(struct virtio_pci *vp, uint16_t vector) { return vector ? &vp->queue[vector - 1].irq : &vp->irq; }
 
 static void detach_vectors(struct virtio_pci *vp, unsigned count)
 {
@@ -108,10 +105,7 @@ static bool try_line(struct virtio_pci *vp)
 	return true;
 }
 
-static size_t queue_bytes(unsigned queues)
-{
-	return MAX(queues, 1u) * sizeof(struct virtio_pci_queue);
-}
+static size_t queue_bytes(unsigned queues) { return MAX(queues, 1u) * sizeof(struct virtio_pci_queue); }
 
 void virtio_pci_irq_setup(struct virtio_device *vdev, unsigned queues)
 {
@@ -141,6 +135,8 @@ void virtio_pci_irq_release(struct virtio_device *vdev)
 	}
 	vdev->irq_mode = VIRTIO_IRQ_POLL;
 	vdev->irq_vectors = 0;
+	if (vdev->lost) /* it did not take the reset: at least it shall not write to memory any more */
+		pci_disable(vp->function);
 	if (vp->queue)
 		page_free(vp->queue, queue_bytes(vp->queues));
 	vp->queue = NULL;

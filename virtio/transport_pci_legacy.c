@@ -34,15 +34,9 @@ static void set(struct virtio_pci *vp, uint32_t field, unsigned width, uint32_t 
 	virtio_pci_set(vp, &vp->common, field, width, value);
 }
 
-static uint32_t config_start(const struct virtio_pci *vp)
-{
-	return vp->msix.table ? CONFIG_WITH_MSIX : CONFIG;
-}
+static uint32_t config_start(const struct virtio_pci *vp) { return vp->msix.table ? CONFIG_WITH_MSIX : CONFIG; }
 
-static uint64_t legacy_get_features(struct virtio_device *vdev)
-{
-	return get(virtio_pci_of(vdev), DEVICE_FEATURES, 4);
-}
+static uint64_t legacy_get_features(struct virtio_device *vdev) { return get(virtio_pci_of(vdev), DEVICE_FEATURES, 4); }
 
 static void legacy_set_features(struct virtio_device *vdev, uint64_t features)
 {
@@ -58,10 +52,7 @@ static uint8_t legacy_get_status(struct virtio_device *vdev)
 	return status;
 }
 
-static void legacy_set_status(struct virtio_device *vdev, uint8_t status)
-{
-	set(virtio_pci_of(vdev), DEVICE_STATUS, 1, status);
-}
+static void legacy_set_status(struct virtio_device *vdev, uint8_t status) { set(virtio_pci_of(vdev), DEVICE_STATUS, 1, status); }
 
 static uint32_t legacy_config_generation(struct virtio_device *vdev)
 {
@@ -102,7 +93,8 @@ static int refuse_queue(const struct virtio_pci *vp, uint16_t queue, const char 
 }
 
 /* "Legacy Interface: A Note on Virtqueue Configuration": the address is written divided by 4096; there is no choice of size */
-static int legacy_queue_enable(struct virtio_device *vdev, uint16_t queue, const struct virtq_setup *setup, struct virtq_notify *notify)
+static int legacy_queue_enable(struct virtio_device *vdev, uint16_t queue, const struct virtq_setup *setup,
+                               struct virtq_notify *notify)
 {
 	struct virtio_pci *vp = virtio_pci_of(vdev);
 	uint32_t pfn = virtio_legacy_pfn(vdev, setup);
@@ -159,10 +151,7 @@ static bool legacy_map_vector(struct virtio_pci *vp, uint32_t queue, uint16_t ve
 	return get(vp, field, 2) == vector;
 }
 
-static uint8_t legacy_read_isr(struct virtio_pci *vp)
-{
-	return (uint8_t)get(vp, ISR_STATUS, 1);
-}
+static uint8_t legacy_read_isr(struct virtio_pci *vp) { return (uint8_t)get(vp, ISR_STATUS, 1); }
 
 const struct virtio_pci_layout virtio_pci_legacy_layout = {.map_vector = legacy_map_vector, .read_isr = legacy_read_isr};
 

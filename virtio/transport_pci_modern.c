@@ -8,7 +8,8 @@
 #include <base/log.h>
 #include <virtio/transport_pci.h>
 
-enum { /* struct virtio_pci_common_cfg, "Common configuration structure layout" */
+/* struct virtio_pci_common_cfg, "Common configuration structure layout" */
+enum {
 	DEVICE_FEATURE_SELECT = 0,
 	DEVICE_FEATURE = 4,
 	DRIVER_FEATURE_SELECT = 8,
@@ -28,41 +29,21 @@ enum { /* struct virtio_pci_common_cfg, "Common configuration structure layout" 
 	QUEUE_RESET = 58,
 };
 
-static uint8_t get8(struct virtio_pci *vp, uint32_t field)
-{
-	return (uint8_t)virtio_pci_get(vp, &vp->common, field, 1);
-}
+static uint8_t get8(struct virtio_pci *vp, uint32_t field) { return (uint8_t)virtio_pci_get(vp, &vp->common, field, 1); }
 
-static uint16_t get16(struct virtio_pci *vp, uint32_t field)
-{
-	return (uint16_t)virtio_pci_get(vp, &vp->common, field, 2);
-}
+static uint16_t get16(struct virtio_pci *vp, uint32_t field) { return (uint16_t)virtio_pci_get(vp, &vp->common, field, 2); }
 
-static uint32_t get32(struct virtio_pci *vp, uint32_t field)
-{
-	return virtio_pci_get(vp, &vp->common, field, 4);
-}
+static uint32_t get32(struct virtio_pci *vp, uint32_t field) { return virtio_pci_get(vp, &vp->common, field, 4); }
 
-static void set16(struct virtio_pci *vp, uint32_t field, uint16_t value)
-{
-	virtio_pci_set(vp, &vp->common, field, 2, value);
-}
+static void set16(struct virtio_pci *vp, uint32_t field, uint16_t value) { virtio_pci_set(vp, &vp->common, field, 2, value); }
 
-static void set32(struct virtio_pci *vp, uint32_t field, uint32_t value)
-{
-	virtio_pci_set(vp, &vp->common, field, 4, value);
-}
+static void set32(struct virtio_pci *vp, uint32_t field, uint32_t value) { virtio_pci_set(vp, &vp->common, field, 4, value); }
 
 /* "PCI Device Layout": a 64-bit field is two of 32 bits */
 static void set64(struct virtio_pci *vp, uint32_t field, uint64_t value)
 {
 	set32(vp, field, (uint32_t)value);
 	set32(vp, field + 4, (uint32_t)(value >> 32));
-}
-
-static bool has_field(const struct virtio_pci *vp, unsigned feature, uint32_t field)
-{
-	return virtio_has(&vp->vdev, feature) && vp->common.length >= field + 2;
 }
 
 /* ---- features, status, configuration ---- */
@@ -104,10 +85,7 @@ static void modern_set_status(struct virtio_device *vdev, uint8_t status)
 	virtio_pci_set(vp, &vp->common, DEVICE_STATUS, 1, status);
 }
 
-static uint32_t modern_config_generation(struct virtio_device *vdev)
-{
-	return get8(virtio_pci_of(vdev), CONFIG_GENERATION);
-}
+static uint32_t modern_config_generation(struct virtio_device *vdev) { return get8(virtio_pci_of(vdev), CONFIG_GENERATION); }
 
 static int modern_config_read(struct virtio_device *vdev, uint32_t offset, void *value, unsigned width)
 {
@@ -143,17 +121,20 @@ static int refuse_queue(const struct virtio_pci *vp, uint16_t queue, const char 
 	return -EIO;
 }
 
-/* "Notification structure layout" */
+/* "Notification structure layout", "Available Buffer Notifications" */
 static int find_notification(struct virtio_pci *vp, uint16_t queue, struct virtq_notify *notify)
 {
+	bool has_data = virtio_has(&vp->vdev, VIRTIO_F_NOTIF_CONFIG_DATA);
 	unsigned width = virtio_has(&vp->vdev, VIRTIO_F_NOTIFICATION_DATA) ? 4 : 2;
 	uint64_t at = (uint64_t)get16(vp, QUEUE_NOTIFY_OFF) * vp->notify_multiplier;
 
 	if (at + width > vp->notify.length || (vp->notify.offset + at) % width)
 		return refuse_queue(vp, queue, "has its notification address outside of the structure");
+	if (has_data && vp->common.length < QUEUE_NOTIF_CONFIG_DATA + 2)
+		return refuse_queue(vp, queue, "has no queue_notif_config_data");
 	vp->queue[queue].notify_at = at;
 	notify->kind = VIRTQ_NOTIFY_CALL;
-	notify->id = has_field(vp, VIRTIO_F_NOTIF_CONFIG_DATA, QUEUE_NOTIF_CONFIG_DATA) ? get16(vp, QUEUE_NOTIF_CONFIG_DATA) : queue;
+	notify->id = has_data ? get16(vp, QUEUE_NOTIF_CONFIG_DATA) : queue;
 	if (vp->notify.kind == REGION_MEMORY) {
 		notify->kind = width == 4 ? VIRTQ_NOTIFY_MMIO32 : VIRTQ_NOTIFY_MMIO16;
 		notify->addr = vp->notify.memory + at;
@@ -165,7 +146,8 @@ static int find_notification(struct virtio_pci *vp, uint16_t queue, struct virtq
 }
 
 /* "Virtqueue Configuration". queue_enable comes last, after all other fields, and is never written as 0. */
-static int modern_queue_enable(struct virtio_device *vdev, uint16_t queue, const struct virtq_setup *setup, struct virtq_notify *notify)
+static int modern_queue_enable(struct virtio_device *vdev, uint16_t queue, const struct virtq_setup *setup,
+                               struct virtq_notify *notify)
 {
 	struct virtio_pci *vp = virtio_pci_of(vdev);
 	uint16_t max;
@@ -211,7 +193,7 @@ static int modern_queue_reset(struct virtio_device *vdev, uint16_t queue)
 
 	if (queue >= vp->queues)
 		return -ENOENT;
-	if (!has_field(vp, VIRTIO_F_RING_RESET, QUEUE_RESET))
+	if (!virtio_has(vdev, VIRTIO_F_RING_RESET) || vp->common.length < QUEUE_RESET + 2)
 		return -ENOTSUP;
 	set16(vp, QUEUE_SELECT, queue);
 	set16(vp, QUEUE_RESET, 1);
@@ -227,7 +209,8 @@ static void modern_notify(struct virtio_device *vdev, uint16_t queue, uint32_t d
 	struct virtio_pci *vp = virtio_pci_of(vdev);
 
 	if (queue < vp->queues)
-		virtio_pci_set(vp, &vp->notify, vp->queue[queue].notify_at, virtio_has(vdev, VIRTIO_F_NOTIFICATION_DATA) ? 4 : 2, data);
+		virtio_pci_set(vp, &vp->notify, vp->queue[queue].notify_at, virtio_has(vdev, VIRTIO_F_NOTIFICATION_DATA) ? 4 : 2,
+		               data);
 }
 
 /* ---- interrupts ---- */
@@ -242,10 +225,7 @@ static bool modern_map_vector(struct virtio_pci *vp, uint32_t queue, uint16_t ve
 	return get16(vp, field) == vector;
 }
 
-static uint8_t modern_read_isr(struct virtio_pci *vp)
-{
-	return (uint8_t)virtio_pci_get(vp, &vp->isr, 0, 1);
-}
+static uint8_t modern_read_isr(struct virtio_pci *vp) { return (uint8_t)virtio_pci_get(vp, &vp->isr, 0, 1); }
 
 const struct virtio_pci_layout virtio_pci_modern_layout = {.map_vector = modern_map_vector, .read_isr = modern_read_isr};
 

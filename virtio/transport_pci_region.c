@@ -12,7 +12,8 @@
 #include <base/log.h>
 #include <virtio/transport_pci.h>
 
-enum { /* struct virtio_pci_cap */
+/* struct virtio_pci_cap */
+enum {
 	WINDOW_BAR = 4,
 	WINDOW_OFFSET = 8,
 	WINDOW_LENGTH = 12,
@@ -32,8 +33,9 @@ static uint32_t get_window(const struct virtio_pci *vp, const struct virtio_pci_
 {
 	uint16_t data = aim_window(vp, region, at, width);
 
-	return width == 1 ? pci_read8(vp->function, data)
-			  : width == 2 ? pci_read16(vp->function, data) : pci_read32(vp->function, data);
+	return width == 1   ? pci_read8(vp->function, data)
+	       : width == 2 ? pci_read16(vp->function, data)
+	                    : pci_read32(vp->function, data);
 }
 
 uint32_t virtio_pci_get(const struct virtio_pci *vp, const struct virtio_pci_region *region, uint64_t at, unsigned width)
@@ -44,7 +46,7 @@ uint32_t virtio_pci_get(const struct virtio_pci *vp, const struct virtio_pci_reg
 	case REGION_MEMORY:
 		return width == 1   ? mmio_read8(region->memory + at)
 		       : width == 2 ? le16_to_cpu(mmio_read16(region->memory + at))
-				    : le32_to_cpu(mmio_read32(region->memory + at));
+		                    : le32_to_cpu(mmio_read32(region->memory + at));
 	case REGION_PORTS:
 		return width == 1 ? pio_read8(port) : width == 2 ? pio_read16(port) : pio_read32(port);
 	case REGION_WINDOW:
@@ -74,7 +76,8 @@ static void set_port(uint16_t port, unsigned width, uint32_t value)
 		pio_write32(port, value);
 }
 
-static void set_window(const struct virtio_pci *vp, const struct virtio_pci_region *region, uint64_t at, unsigned width, uint32_t value)
+static void set_window(const struct virtio_pci *vp, const struct virtio_pci_region *region, uint64_t at, unsigned width,
+                       uint32_t value)
 {
 	uint16_t data = aim_window(vp, region, at, width);
 
@@ -86,7 +89,8 @@ static void set_window(const struct virtio_pci *vp, const struct virtio_pci_regi
 		pci_write32(vp->function, data, value);
 }
 
-void virtio_pci_set(const struct virtio_pci *vp, const struct virtio_pci_region *region, uint64_t at, unsigned width, uint32_t value)
+void virtio_pci_set(const struct virtio_pci *vp, const struct virtio_pci_region *region, uint64_t at, unsigned width,
+                    uint32_t value)
 {
 	switch (region->kind) {
 	case REGION_MEMORY:
@@ -126,7 +130,7 @@ struct virtio_pci_region virtio_pci_region(const struct virtio_pci *vp, uint8_t 
 /* ---- device configuration ---- */
 
 static int check_config(const struct virtio_pci *vp, const struct virtio_pci_region *region, uint32_t start, uint32_t offset,
-			unsigned width)
+                        unsigned width)
 {
 	if (vp->vdev.lost)
 		return -EIO;
@@ -135,8 +139,8 @@ static int check_config(const struct virtio_pci *vp, const struct virtio_pci_reg
 	return virtio_config_access_ok(region->length - start, offset, width) ? 0 : -EINVAL;
 }
 
-int virtio_pci_config_read(struct virtio_pci *vp, const struct virtio_pci_region *region, uint32_t start, uint32_t offset, void *value,
-			   unsigned width)
+int virtio_pci_config_read(struct virtio_pci *vp, const struct virtio_pci_region *region, uint32_t start, uint32_t offset,
+                           void *value, unsigned width)
 {
 	int error = check_config(vp, region, start, offset, width);
 	uint32_t ones = UINT32_MAX >> (32 - 8 * width);
@@ -148,13 +152,13 @@ int virtio_pci_config_read(struct virtio_pci *vp, const struct virtio_pci_region
 	field = virtio_pci_get(vp, region, (uint64_t)start + offset, width);
 	if (field == ones)
 		(void)vp->vdev.ops->get_status(&vp->vdev); /* ones may be a value, or there is nobody left to answer */
-	bytes = cpu_to_le32(field); /* the value's bytes come first */
+	bytes = cpu_to_le32(field);                        /* the value's bytes come first */
 	memcpy(value, &bytes, width);
 	return vp->vdev.lost ? -EIO : 0;
 }
 
 int virtio_pci_config_write(struct virtio_pci *vp, const struct virtio_pci_region *region, uint32_t start, uint32_t offset,
-			    const void *value, unsigned width)
+                            const void *value, unsigned width)
 {
 	int error = check_config(vp, region, start, offset, width);
 	le32 bytes = 0;

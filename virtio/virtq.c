@@ -13,6 +13,7 @@
 #include <arch/mmio.h>
 #include <base/log.h>
 #include <base/page.h>
+#include <virtio/transport.h>
 #include <virtio/virtq_impl.h>
 
 void *virtq_break(struct virtq_ring *q, const char *reason, ...)
@@ -192,14 +193,16 @@ void virtq_kick_later(struct virtq *vq)
 	event_defer(&virtq_ring_of(vq)->kick_event);
 }
 
-bool virtq_irq_enable(struct virtq *vq)
+bool virtq_irq_enable_after(struct virtq *vq, uint16_t count)
 {
 	struct virtq_ring *q = virtq_ring_of(vq);
 
 	if (unlikely(vq->broken))
 		return false;
-	return vq->packed ? packed_irq_enable(q) : split_irq_enable(q);
+	return vq->packed ? packed_irq_enable(q, count) : split_irq_enable(q, count);
 }
+
+bool virtq_irq_enable(struct virtq *vq) { return virtq_irq_enable_after(vq, 1); }
 
 void virtq_irq_disable(struct virtq *vq)
 {
@@ -230,14 +233,14 @@ static void run_queue(struct event *event)
 	/* An interrupt may be late or spurious: after a reset, before DRIVER_OK, on a queue that wants none. */
 	if (vq->broken || !vq->vdev->driver_ok || !q->callback)
 		return;
-	if (!q->event_idx) /* with it, the event is past: nothing will come */
+	if (!q->event_idx || q->quiet) /* with it, the event is past: nothing will come until it comes round again */
 		virtq_irq_disable(vq);
 	q->active = true;
 	q->callback(vq);
 	q->active = false;
 	if (unlikely(q->dead))
 		free_ring(q); /* destroyed meanwhile: the callback waited for something in a nested turn */
-	else if (!vq->broken && virtq_irq_enable(vq))
+	else if (!q->quiet && !vq->broken && virtq_irq_enable(vq))
 		event_mark(&vq->event); /* in the next turn: others first */
 }
 
@@ -273,7 +276,7 @@ static void init_ring(struct virtq_ring *q)
 		packed_init(q);
 	else
 		split_init(q);
-	if (!q->callback)
+	if (q->quiet)
 		virtq_irq_disable(&q->vq);
 }
 
@@ -292,6 +295,7 @@ int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, cons
 	event_init(&q->kick_event, run_kick);
 	q->dma = &vdev->dma;
 	q->callback = spec->callback;
+	q->quiet = spec->quiet || !spec->callback;
 	q->slots = (struct virtq_slot *)(q + 1);
 	q->event_idx = virtio_has(vdev, VIRTIO_F_EVENT_IDX);
 	q->in_order = virtio_has(vdev, VIRTIO_F_IN_ORDER);

@@ -66,6 +66,9 @@ void *virtq_harvest(struct virtq *vq, uint32_t *len);
 
 /* Ask for used buffer notifications. True: more were used meanwhile, so harvest again. */
 bool virtq_irq_enable(struct virtq *vq);
+/* The same, but only when `count` are used (at most those in flight), as far as the device can count (EVENT_IDX). True: it may be so
+ * already. */
+bool virtq_irq_enable_after(struct virtq *vq, uint16_t count);
 void virtq_irq_disable(struct virtq *vq); /* a hint to the device */
 
 /* Requests that the device never used, one token a call, NULL at the end. After a reset of the device or queue only. */

@@ -86,6 +86,7 @@ struct virtq_ring {
 	struct virtq_notify notify;
 	void (*callback)(struct virtq *vq);
 	struct event kick_event;
+	bool quiet; /* no notifications but those asked for one by one */
 	bool event_idx, in_order, io_order, notification_data, exact_lengths;
 	bool active, dead; /* the callback is on the stack; free it when it returns */
 	bool leak;         /* the device may still write to the areas: never free them */
@@ -217,7 +218,7 @@ void split_init(struct virtq_ring *q);
 int split_add(struct virtq_ring *q, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t count, uint32_t writable, void *token);
 bool split_publish(struct virtq_ring *q);
 void *split_harvest(struct virtq_ring *q, uint32_t *len);
-bool split_irq_enable(struct virtq_ring *q);
+bool split_irq_enable(struct virtq_ring *q, uint16_t count);
 void split_irq_disable(struct virtq_ring *q);
 void split_release(struct virtq_ring *q, uint16_t slot);
 
@@ -226,7 +227,7 @@ void packed_init(struct virtq_ring *q);
 int packed_add(struct virtq_ring *q, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t count, uint32_t writable, void *token);
 bool packed_publish(struct virtq_ring *q);
 void *packed_harvest(struct virtq_ring *q, uint32_t *len);
-bool packed_irq_enable(struct virtq_ring *q);
+bool packed_irq_enable(struct virtq_ring *q, uint16_t count);
 void packed_irq_disable(struct virtq_ring *q);
 void packed_release(struct virtq_ring *q, uint16_t slot);
 

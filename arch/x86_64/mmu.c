@@ -239,5 +239,3 @@ const void *mmu_map_firmware(uint64_t phys, uint64_t size)
 		return NULL;
 	return (const void *)phys;
 }
-
-uint64_t mmu_virt_to_phys(const void *virt) { return (uintptr_t)virt; }

@@ -50,8 +50,18 @@ _Static_assert(sizeof(struct virtio_blk_config) == 40, "virtio_blk_config");
 _Static_assert(offsetof(struct virtio_blk_config, writeback) == 32, "virtio_blk_config.writeback");
 
 /* "Block Device / Device Operation" */
-enum { VIRTIO_BLK_T_IN = 0, VIRTIO_BLK_T_OUT = 1, VIRTIO_BLK_T_FLUSH = 4, VIRTIO_BLK_T_GET_ID = 8 };
-enum { VIRTIO_BLK_S_OK = 0, VIRTIO_BLK_S_IOERR = 1, VIRTIO_BLK_S_UNSUPP = 2, STATUS_NOT_WRITTEN = 0xff };
+enum {
+	VIRTIO_BLK_T_IN = 0,
+	VIRTIO_BLK_T_OUT = 1,
+	VIRTIO_BLK_T_FLUSH = 4,
+	VIRTIO_BLK_T_GET_ID = 8
+};
+enum {
+	VIRTIO_BLK_S_OK = 0,
+	VIRTIO_BLK_S_IOERR = 1,
+	VIRTIO_BLK_S_UNSUPP = 2,
+	STATUS_NOT_WRITTEN = 0xff
+};
 
 struct virtio_blk_req_header {
 	le32 type, reserved;
@@ -321,10 +331,7 @@ static void drain(struct blk *blk, int status)
 		end(blk, slot, status);
 }
 
-static void stop(struct virtio_device *vdev)
-{
-	drain(vdev->driver_data, -EIO);
-}
+static void stop(struct virtio_device *vdev) { drain(vdev->driver_data, -EIO); }
 
 static void queue_drain(struct virtio_device *vdev, struct virtq *vq)
 {
@@ -359,8 +366,9 @@ static const struct virtio_driver blk_driver = {
 	.name = "virtio-blk",
 	.instance = "blk",
 	.type = VIRTIO_ID_BLOCK,
-	.features = BIT64(VIRTIO_BLK_F_SIZE_MAX) | BIT64(VIRTIO_BLK_F_SEG_MAX) | BIT64(VIRTIO_BLK_F_RO) | BIT64(VIRTIO_BLK_F_BLK_SIZE) |
-	            BIT64(VIRTIO_BLK_F_FLUSH) | BIT64(VIRTIO_BLK_F_TOPOLOGY) | BIT64(VIRTIO_BLK_F_CONFIG_WCE),
+	.features = BIT64(VIRTIO_BLK_F_SIZE_MAX) | BIT64(VIRTIO_BLK_F_SEG_MAX) | BIT64(VIRTIO_BLK_F_RO) |
+                    BIT64(VIRTIO_BLK_F_BLK_SIZE) | BIT64(VIRTIO_BLK_F_FLUSH) | BIT64(VIRTIO_BLK_F_TOPOLOGY) |
+                    BIT64(VIRTIO_BLK_F_CONFIG_WCE),
 	.rules = rules,
 	.config_size = sizeof(struct virtio_blk_config),
 	.probe = probe,

@@ -26,10 +26,7 @@ static const struct mmio_slot *find_overlap(uint64_t base, uint64_t size)
 	return NULL;
 }
 
-static void nothing(struct event *event)
-{
-	(void)event;
-}
+static void nothing(struct event *event) { (void)event; }
 
 /* Whether the platform has that line, by attaching to it for a moment. It logs the line that says no. */
 static bool line_exists(const struct mmio_slot *slot)
@@ -45,6 +42,14 @@ static bool line_exists(const struct mmio_slot *slot)
 		event_cancel(&event);
 	}
 	return error != -EINVAL;
+}
+
+void mmio_slot_offer(const struct mmio_slot *slot, const char *origin)
+{
+	LINKER_FOR_EACH (mmio_drivers, driver)
+		if ((*driver)->claim(slot))
+			return;
+	log_warn("mmio %s: no device there, ignored", origin);
 }
 
 void mmio_slot_add(const struct mmio_slot *description, const char *origin)
@@ -73,10 +78,8 @@ void mmio_slot_add(const struct mmio_slot *description, const char *origin)
 		log_warn("mmio %s: over RAM or out of reach, ignored", origin);
 		return;
 	}
-	slot_count++;
 	if (!line_exists(slot))
 		return;
-	LINKER_FOR_EACH(mmio_drivers, driver)
-		if ((*driver)->claim(slot))
-			return;
+	slot_count++;
+	mmio_slot_offer(slot, origin);
 }

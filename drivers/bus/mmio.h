@@ -30,4 +30,7 @@ LINKER_SET(mmio_drivers, const struct mmio_driver);
  * that says why it is refused: too small or too large, over RAM or another slot, no such interrupt line. */
 void mmio_slot_add(const struct mmio_slot *description, const char *origin);
 
+/* Its second half: find the driver of a slot that is mapped, or say that there is none. */
+void mmio_slot_offer(const struct mmio_slot *slot, const char *origin);
+
 #endif

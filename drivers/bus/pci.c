@@ -10,50 +10,26 @@
 #include <stddef.h>
 #include <string.h>
 
-#include <arch/mmu.h>
-#include <arch/platform.h>
-#include <base/acpi.h>
 #include <base/log.h>
 #include <base/page.h>
 #include <base/program.h>
 #include <drivers/bus/pci.h>
 #include <drivers/bus/pci_regs.h>
 
-#define HOST_MAX 16u
 #define FUNCTION_MAX 1024u /* what a scan takes in; a machine with more has a configuration space that makes things up */
 #define BUS_COUNT 256u
 #define SLOT_COUNT 32u
-#define ECAM_BUS_SHIFT 20
 #define LEVEL_MAX 16u /* of bridges behind bridges, where we number them */
 #define CLASS_HOST_BRIDGE 0x0600u
 
 enum reached { NOT_REACHED, REACHED_BUS, REACHED_PORT }; /* a port: the bus has one device */
 
-struct mcfg_entry {
-	uint64_t base;
-	uint16_t segment;
-	uint8_t bus_first, bus_last;
-	uint32_t reserved;
-} __attribute__((packed));
-_Static_assert(sizeof(struct mcfg_entry) == 16, "PCI Firmware: MCFG entry");
-
-struct mcfg {
-	struct acpi_header header;
-	uint8_t reserved[8];
-	struct mcfg_entry entries[];
-} __attribute__((packed));
-_Static_assert(sizeof(struct mcfg) == 44, "PCI Firmware: MCFG");
-
-static struct pci_host hosts[HOST_MAX];
-static unsigned host_count, function_count;
+static unsigned function_count;
 static struct pci_function *room; /* for more of them */
 static unsigned room_left;
 static struct pci_function *first_function, **last_function = &first_function;
 
-struct pci_function *pci_first(void)
-{
-	return first_function;
-}
+struct pci_function *pci_first(void) { return first_function; }
 
 const struct pci_function *pci_bridge_to(const struct pci_function *function)
 {
@@ -145,7 +121,8 @@ static void follow_bridge(struct scan *scan, struct pci_function *bridge)
 	if (!secondary && !subordinate)
 		return; /* no firmware numbered it: number_bridge() does, when the others' numbers are known */
 	if (secondary <= scan->bus || subordinate < secondary || subordinate > scan->host->bus_last || scan->reached[secondary]) {
-		log_warn("pci %s: bridge with bus numbers %02x-%02x that cannot be, not followed", bridge->name, secondary, subordinate);
+		log_warn("pci %s: bridge with bus numbers %02x-%02x that cannot be, not followed", bridge->name, secondary,
+		         subordinate);
 		return;
 	}
 	bridge->secondary = (uint8_t)secondary;
@@ -192,7 +169,7 @@ static void scan_bus(struct scan *scan)
 
 	scan->ecam = NULL;
 	if (scan->host->ecam) {
-		scan->ecam = mmu_map_device(scan->host->ecam + ((uint64_t)scan->bus << ECAM_BUS_SHIFT), UINT64_C(1) << ECAM_BUS_SHIFT);
+		scan->ecam = pci_map_bus(scan->host, scan->bus);
 		if (!scan->ecam) {
 			log_warn("pci %04x:%02x: configuration space cannot be mapped", scan->host->segment, scan->bus);
 			return;
@@ -244,86 +221,37 @@ static bool unnumbered(const struct pci_function *function)
 static void scan_host(const struct pci_host *host)
 {
 	struct scan scan = {.host = host, .highest = host->bus_first};
-	struct pci_function **first = last_function;
+	struct pci_function **first = last_function, **end;
 
 	scan.reached[host->bus_first] = REACHED_BUS;
 	for (scan.bus = host->bus_first; scan.bus <= host->bus_last; scan.bus++)
 		if (scan.reached[scan.bus] || scan.more_roots)
 			scan_bus(&scan);
-	for (struct pci_function *function = *first; function; function = function->next)
-		if (unnumbered(function))
-			number_bridge(&scan, function, 0);
+	end = last_function; /* what is found behind newly numbered bridges is number_bridge()'s own */
+	for (struct pci_function **function = first; function != end; function = &(*function)->next)
+		if (unnumbered(*function))
+			number_bridge(&scan, *function, 0);
 }
 
-/* ---- hosts ---- */
-
-/* The ports reach segment 0 too. Where both ways disagree on what the first function is, the table is wrong. */
-static bool ecam_believable(const struct pci_host *host)
-{
-	uint16_t bdf = (uint16_t)(host->bus_first << 8);
-	const struct pci_function by_ports = {.host = host, .bdf = bdf};
-	struct pci_function by_ecam = by_ports;
-
-	by_ecam.config = mmu_map_device(host->ecam + ((uint64_t)host->bus_first << ECAM_BUS_SHIFT), UINT64_C(1) << ECAM_BUS_SHIFT);
-	if (!by_ecam.config)
-		return false;
-	return host->segment || !arch_pci_ports_present() ||
-	       pci_read32(&by_ports, PCI_VENDOR_ID) == pci_read32(&by_ecam, PCI_VENDOR_ID);
-}
-
-static void add_host(struct pci_host host)
-{
-	for (unsigned i = 0; i < host_count; i++)
-		if (hosts[i].segment == host.segment && hosts[i].bus_first <= host.bus_last && host.bus_first <= hosts[i].bus_last) {
-			log_warn("pci: MCFG gives buses %04x:%02x-%02x twice", host.segment, host.bus_first, host.bus_last);
-			return;
-		}
-	if (host_count < HOST_MAX)
-		hosts[host_count++] = host;
-	else
-		log_warn("pci: more than %u hosts, %04x:%02x is ignored", HOST_MAX, host.segment, host.bus_first);
-}
-
-static void find_hosts(void)
-{
-	const struct mcfg *mcfg = (const struct mcfg *)acpi_table("MCFG", 0);
-	unsigned count = mcfg && mcfg->header.length >= sizeof(*mcfg)
-				 ? (unsigned)((mcfg->header.length - sizeof(*mcfg)) / sizeof(mcfg->entries[0]))
-				 : 0;
-	bool segment_0 = false;
-
-	for (unsigned i = 0; i < count; i++) {
-		const struct mcfg_entry *entry = &mcfg->entries[i];
-		struct pci_host host = {
-			.segment = entry->segment, .bus_first = entry->bus_first, .bus_last = entry->bus_last, .ecam = entry->base};
-
-		if (!host.ecam || host.bus_last < host.bus_first || !ecam_believable(&host)) {
-			log_warn("pci: MCFG entry for %04x:%02x-%02x at %#llx is not to be believed, ignored", host.segment,
-				 host.bus_first, host.bus_last, (unsigned long long)host.ecam);
-			continue;
-		}
-		segment_0 |= !host.segment;
-		add_host(host);
-	}
-	if (!segment_0 && arch_pci_ports_present())
-		add_host((struct pci_host){.bus_last = UINT8_MAX});
-}
+/* ---- all ---- */
 
 static void offer(struct pci_function *function)
 {
 	if (function->header_type == PCI_HEADER_DEVICE)
-		LINKER_FOR_EACH(pci_drivers, driver)
+		LINKER_FOR_EACH (pci_drivers, driver)
 			if ((*driver)->claim(function))
 				return;
 }
 
 static void pci_scan(void)
 {
-	host_count = function_count = room_left = 0;
+	const struct pci_host *hosts;
+	unsigned count = pci_find_hosts(&hosts);
+
+	function_count = room_left = 0;
 	first_function = NULL;
 	last_function = &first_function;
-	find_hosts();
-	for (unsigned i = 0; i < host_count; i++)
+	for (unsigned i = 0; i < count; i++)
 		scan_host(&hosts[i]);
 	for (struct pci_function *function = first_function; function; function = function->next)
 		offer(function);

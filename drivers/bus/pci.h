@@ -90,7 +90,8 @@ uint8_t pci_capability_next(const struct pci_function *function, uint8_t id, uin
 volatile void *pci_bar_map(const struct pci_function *function, unsigned bar, uint64_t offset, uint64_t length);
 
 /* The same for an I/O BAR: the first port. -ENOENT (and a line): none there, or it does not fit. */
-[[nodiscard]] int pci_bar_port(const struct pci_function *function, unsigned bar, uint64_t offset, uint64_t length, uint16_t *port);
+[[nodiscard]] int pci_bar_port(const struct pci_function *function, unsigned bar, uint64_t offset, uint64_t length,
+                               uint16_t *port);
 
 /* ---- MSI-X ---- */
 struct irq;
@@ -98,7 +99,7 @@ struct event;
 struct pci_msix {
 	const struct pci_function *function;
 	uint8_t capability;
-	uint16_t size;                /* entries of the table */
+	uint16_t size; /* entries of the table */
 	volatile uint8_t *table;
 };
 #define PCI_MSIX_NO_VECTOR 0xffff

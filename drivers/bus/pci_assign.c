@@ -15,9 +15,9 @@
 #include <drivers/bus/pci.h>
 #include <drivers/bus/pci_regs.h>
 
-#define WINDOW_STEP 0x100000u    /* bridges forward whole MiBs */
-#define RAM_STEP 0x1000000u      /* how far to go on when a place is over RAM */
-#define BAR_MAX 0x40000000u      /* larger ones find no place below 4 GiB */
+#define WINDOW_STEP 0x100000u /* bridges forward whole MiBs */
+#define RAM_STEP 0x1000000u   /* how far to go on when a place is over RAM */
+#define BAR_MAX 0x40000000u   /* larger ones find no place below 4 GiB */
 #define TRIES 4096u
 #define LEVEL_MAX 8u
 
@@ -25,10 +25,7 @@ struct range {
 	uint64_t base, end; /* end == base: empty */
 };
 
-static unsigned bus_of(const struct pci_function *function)
-{
-	return function->bdf >> 8;
-}
+static unsigned bus_of(const struct pci_function *function) { return function->bdf >> 8; }
 
 /* ---- bridges ---- */
 
@@ -129,10 +126,7 @@ static void place_bus(const struct pci_host *host, unsigned bus, struct placemen
 
 /* ---- finding room ---- */
 
-static bool meets(uint64_t base, uint64_t size, struct range range)
-{
-	return base < range.end && range.base < base + size;
-}
+static bool meets(uint64_t base, uint64_t size, struct range range) { return base < range.end && range.base < base + size; }
 
 /* The end of something on the way of [base, base + size) for a function on that bus; 0: it is free. */
 static uint64_t find_conflict(const struct pci_function *for_whom, enum pci_bar_kind kind, uint64_t base, uint64_t size)
@@ -209,7 +203,7 @@ void pci_assign(struct pci_function *function)
 		if (base)
 			pci_set_bar(function, i, base);
 		else /* what needs the BAR says so; ports behind bridges are not assigned */
-			log_line(kind == PCI_BAR_IO ? LOG_DEBUG : LOG_WARN, "pci %s: no room for BAR %u, %#llx bytes", function->name,
-				 i, (unsigned long long)size);
+			log_line(kind == PCI_BAR_IO ? LOG_DEBUG : LOG_WARN, "pci %s: no room for BAR %u, %#llx bytes",
+			         function->name, i, (unsigned long long)size);
 	}
 }

@@ -41,14 +41,15 @@ uint16_t pci_read16(const struct pci_function *function, uint16_t offset)
 	if (!reaches(function, offset, 2))
 		return UINT16_MAX;
 	return function->config ? le16_to_cpu(mmio_read16(function->config + offset))
-				: (uint16_t)arch_pci_ports_read(function->bdf, offset, 2);
+	                        : (uint16_t)arch_pci_ports_read(function->bdf, offset, 2);
 }
 
 uint32_t pci_read32(const struct pci_function *function, uint16_t offset)
 {
 	if (!reaches(function, offset, 4))
 		return UINT32_MAX;
-	return function->config ? le32_to_cpu(mmio_read32(function->config + offset)) : arch_pci_ports_read(function->bdf, offset, 4);
+	return function->config ? le32_to_cpu(mmio_read32(function->config + offset))
+	                        : arch_pci_ports_read(function->bdf, offset, 4);
 }
 
 void pci_write8(const struct pci_function *function, uint16_t offset, uint8_t value)
@@ -97,7 +98,7 @@ static void read_capabilities(struct pci_function *function)
 
 		if (position < 0x40 || seen & BIT64(position / 4)) {
 			log_warn("pci %s: broken capability list (%s at %#x), the rest of it is ignored", function->name,
-				 position < 0x40 ? "bad pointer" : "loop", position);
+			         position < 0x40 ? "bad pointer" : "loop", position);
 			return;
 		}
 		seen |= BIT64(position / 4);
@@ -227,8 +228,8 @@ static bool bar_holds(const struct pci_function *function, unsigned bar, enum pc
 	if (bar < PCI_BAR_COUNT && function->bars[bar].kind == kind && function->bars[bar].base && length &&
 	    offset <= function->bars[bar].size && length <= function->bars[bar].size - offset)
 		return true;
-	log_warn("pci %s: BAR %u holds no %s at %#llx, length %#llx", function->name, bar, kind == PCI_BAR_IO ? "ports" : "memory",
-		 (unsigned long long)offset, (unsigned long long)length);
+	log_warn("pci %s: BAR %u holds no %s at %#llx, length %#llx", function->name, bar,
+	         kind == PCI_BAR_IO ? "ports" : "memory", (unsigned long long)offset, (unsigned long long)length);
 	return false;
 }
 
@@ -240,7 +241,8 @@ volatile void *pci_bar_map(const struct pci_function *function, unsigned bar, ui
 		return NULL;
 	memory = mmu_map_device(function->bars[bar].base + offset, length);
 	if (!memory)
-		log_warn("pci %s: BAR %u at %#llx cannot be reached", function->name, bar, (unsigned long long)function->bars[bar].base);
+		log_warn("pci %s: BAR %u at %#llx cannot be reached", function->name, bar,
+		         (unsigned long long)function->bars[bar].base);
 	return memory;
 }
 

@@ -14,7 +14,8 @@
 #include <drivers/bus/pci.h>
 #include <drivers/bus/pci_regs.h>
 
-enum { /* of the capability */
+/* of the capability */
+enum {
 	MSIX_CONTROL = 2,
 	MSIX_TABLE = 4,
 	MSIX_END = 12,
@@ -25,7 +26,8 @@ enum { /* of the capability */
 #define CONTROL_ENABLE 0x8000u
 #define TABLE_BAR 0x7u
 
-enum { /* of a table entry */
+/* of a table entry */
+enum {
 	ENTRY_ADDRESS_LOW = 0,
 	ENTRY_ADDRESS_HIGH = 4,
 	ENTRY_DATA = 8,
@@ -49,7 +51,9 @@ int pci_msix_enable(struct pci_msix *msix, const struct pci_function *function)
 	}
 	control = pci_read16(function, (uint16_t)(capability + MSIX_CONTROL));
 	where = pci_read32(function, (uint16_t)(capability + MSIX_TABLE));
-	*msix = (struct pci_msix){.function = function, .capability = capability, .size = (uint16_t)((control & CONTROL_SIZE) + 1)};
+	*msix = (struct pci_msix){.function = function,
+	                          .capability = capability,
+	                          .size = (uint16_t)((control & CONTROL_SIZE) + 1)};
 	msix->table = pci_bar_map(function, where & TABLE_BAR, where & ~TABLE_BAR, (uint64_t)msix->size * ENTRY_BYTES);
 	if (!msix->table)
 		return -EIO;

@@ -45,6 +45,12 @@ enum {
 };
 
 struct pci_function;
+struct pci_host;
+
+/* All ways into configuration space, looked for anew. Returns how many. */
+unsigned pci_find_hosts(const struct pci_host **hosts);
+/* The configuration space of a bus by ECAM; NULL: out of reach. */
+volatile uint8_t *pci_map_bus(const struct pci_host *host, unsigned bus);
 
 /* Size the BARs, once. Decoding is off meanwhile: the caller's doing. */
 void pci_size(struct pci_function *function);

@@ -18,7 +18,10 @@
 #include <virtio/virtq.h>
 
 /* "Console Device / Feature bits" */
-enum { VIRTIO_CONSOLE_F_SIZE = 0, VIRTIO_CONSOLE_F_EMERG_WRITE = 2 };
+enum {
+	VIRTIO_CONSOLE_F_SIZE = 0,
+	VIRTIO_CONSOLE_F_EMERG_WRITE = 2
+};
 
 /* "Console Device / Device configuration layout" */
 struct virtio_console_config {
@@ -27,10 +30,15 @@ struct virtio_console_config {
 };
 _Static_assert(sizeof(struct virtio_console_config) == 12, "virtio_console_config");
 
-enum { RECEIVEQ, TRANSMITQ, QUEUES };
+enum {
+	RECEIVEQ,
+	TRANSMITQ,
+	QUEUES
+};
 
 #define RX_BUFFERS 32u
 #define RX_BYTES 1024u
+#define EMPTY_TURNS_MAX 256u /* buffers that come back empty, in a row: else a device could keep the loop busy with nothing */
 #define TX_QUEUE_MAX 128u
 #define PIECE_MAX (UINT32_C(1) << 20)
 
@@ -46,6 +54,7 @@ struct console {
 	struct virtq *rx, *tx; /* NULL while stopped */
 	bool registered;
 
+	unsigned empty_turns;
 	struct console_rx *filled, **filled_tail;
 	char (*memory)[RX_BYTES]; /* RX_BUFFERS of them */
 	struct console_rx buffers[RX_BUFFERS];
@@ -82,6 +91,10 @@ static void rx_harvest(struct console *console, struct virtq *vq)
 		buffer->posted = false;
 		buffer->taken = 0;
 		buffer->length = written;
+		console->empty_turns = written ? 0 : console->empty_turns + 1;
+		if (console->empty_turns == EMPTY_TURNS_MAX)
+			virtio_device_broken(console->vdev, "receiveq: %u buffers in a row with nothing in them",
+			                     EMPTY_TURNS_MAX);
 		if (!written)
 			continue;
 		buffer->next = NULL;
@@ -196,8 +209,8 @@ static void emergency(struct char_device *device, char character)
 	le32 value = cpu_to_le32((uint8_t)character);
 
 	/* The last resort: nobody is there to be told of an error. */
-	[[maybe_unused]] int error =
-		virtio_config_write(console->vdev, offsetof(struct virtio_console_config, emerg_wr), &value, sizeof(value));
+	[[maybe_unused]] int error = virtio_config_write(console->vdev, offsetof(struct virtio_console_config, emerg_wr), &value,
+	                                                 sizeof(value));
 }
 
 static const struct char_ops ops = {.submit = submit, .read = read};
@@ -250,13 +263,19 @@ static int start(struct virtio_device *vdev)
 {
 	struct console *console = vdev->driver_data;
 	const struct virtq_spec specs[QUEUES] = {
-		[RECEIVEQ] = {.name = "receiveq", .callback = rx_used, .max_size = RX_BUFFERS, .max_buffers = 1, .context = console},
-		[TRANSMITQ] = {.name = "transmitq", .callback = tx_used, .max_size = TX_QUEUE_MAX, .max_buffers = 1, .context = console},
+		[RECEIVEQ] =
+			{.name = "receiveq", .callback = rx_used, .max_size = RX_BUFFERS, .max_buffers = 1, .context = console},
+		[TRANSMITQ] = {.name = "transmitq",
+	                       .callback = tx_used,
+	                       .max_size = TX_QUEUE_MAX,
+	                       .max_buffers = 1,
+	                       .context = console},
 	};
 	int error = virtio_queues_create(vdev, QUEUES, specs);
 
 	if (error)
 		return error;
+	console->empty_turns = 0;
 	read_size(console);
 	console->rx = vdev->queues[RECEIVEQ];
 	console->tx = vdev->queues[TRANSMITQ];

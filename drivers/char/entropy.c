@@ -117,7 +117,11 @@ static int probe(struct virtio_device *vdev)
 static int start(struct virtio_device *vdev)
 {
 	struct entropy *entropy = vdev->driver_data;
-	struct virtq_spec spec = {.name = "requestq", .callback = used, .max_size = QUEUE_MAX, .max_buffers = 1, .context = entropy};
+	struct virtq_spec spec = {.name = "requestq",
+	                          .callback = used,
+	                          .max_size = QUEUE_MAX,
+	                          .max_buffers = 1,
+	                          .context = entropy};
 	int error = virtio_queues_create(vdev, 1, &spec);
 
 	if (error)

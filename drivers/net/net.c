@@ -10,8 +10,9 @@
 #include <arch/clock.h>
 #include <base/log.h>
 #include <base/page.h>
-#include <drivers/net/net_impl.h>
 #include <virtio/ids.h>
+
+#include "net_impl.h"
 
 /* "Network Device / Device configuration layout", as far as it is used */
 struct virtio_net_config {
@@ -123,9 +124,17 @@ static int create_queues(struct net *net)
 {
 	struct virtio_device *vdev = net->vdev;
 	const struct virtq_spec specs[QUEUES] = {
-		[RECEIVEQ] = {.name = "receiveq1", .callback = virtio_net_rx_used, .max_size = QUEUE_MAX,
-			.max_buffers = (uint16_t)(net->rx_fragments + net->own_header), .context = net},
-		[TRANSMITQ] = {.name = "transmitq1", .max_size = QUEUE_MAX, .max_buffers = TX_FRAGMENTS + 1, .context = net},
+		[RECEIVEQ] = {.name = "receiveq1",
+	                      .callback = virtio_net_rx_used,
+	                      .max_size = QUEUE_MAX,
+	                      .max_buffers = (uint16_t)(net->rx_fragments + net->own_header),
+	                      .context = net},
+		[TRANSMITQ] = {.name = "transmitq1",
+	                       .callback = virtio_net_tx_used,
+	                       .quiet = true,
+	                       .max_size = QUEUE_MAX,
+	                       .max_buffers = TX_FRAGMENTS + 1,
+	                       .context = net},
 	};
 	uint32_t buffers = (net->frame_max + BUF_CAPACITY - 1) / BUF_CAPACITY + net->own_header;
 	int error = virtio_queues_create(vdev, QUEUES, specs);
@@ -209,8 +218,8 @@ static const struct virtio_driver net_driver = {
 	.name = "virtio-net",
 	.instance = "net",
 	.type = VIRTIO_ID_NET,
-	.features = BIT64(VIRTIO_NET_F_MTU) | BIT64(VIRTIO_NET_F_MAC) | BIT64(VIRTIO_NET_F_MRG_RXBUF) | BIT64(VIRTIO_NET_F_STATUS) |
-	            BIT64(VIRTIO_NET_F_SPEED_DUPLEX),
+	.features = BIT64(VIRTIO_NET_F_MTU) | BIT64(VIRTIO_NET_F_MAC) | BIT64(VIRTIO_NET_F_MRG_RXBUF) |
+                    BIT64(VIRTIO_NET_F_STATUS) | BIT64(VIRTIO_NET_F_SPEED_DUPLEX),
 	.config_size = sizeof(struct virtio_net_config),
 	.probe = probe,
 	.start = start,

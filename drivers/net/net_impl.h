@@ -66,7 +66,8 @@ void virtio_net_rx_close(struct net *net);
 
 /* tx.c */
 unsigned virtio_net_tx_burst(struct net_device *device, struct net_buf **bufs, unsigned count);
-void virtio_net_tx_tell_room(struct net *net); /* to a program that net_tx_burst() disappointed */
+void virtio_net_tx_used(struct virtq *vq);
+void virtio_net_tx_tell_room(struct net *net);
 void virtio_net_tx_drain(struct net *net, struct virtq *vq); /* the queue or the device is reset */
 
 #endif

@@ -6,7 +6,7 @@
  */
 #include <errno.h>
 
-#include <drivers/net/net_impl.h>
+#include "net_impl.h"
 
 #define POOL_BUFFERS 512u /* a ring of them with the device, another one with the program */
 
@@ -21,6 +21,7 @@ static bool rx_post(struct net *net)
 		struct net_buf *buf = net_buf_alloc(net->pool);
 
 		if (!buf) {
+			net_pool_notify(net->pool, NULL); /* those that go back now are no news */
 			net_buf_free(head);
 			net_pool_notify(net->pool, &net->fill_event);
 			return false;
@@ -59,10 +60,7 @@ void virtio_net_rx_again(struct net_device *device)
 		event_mark(&net->rx->event);
 }
 
-static void run_fill(struct event *event)
-{
-	virtio_net_rx_fill(container_of(event, struct net, fill_event));
-}
+static void run_fill(struct event *event) { virtio_net_rx_fill(container_of(event, struct net, fill_event)); }
 
 /* Lay `bytes` of a frame out over the buffers of its request; those behind its end go back. */
 static void rx_spread(struct net_buf *buf, uint32_t bytes)

@@ -1,15 +1,14 @@
 /*
  * Network Device: transmission.
  *
- * There are no interrupts. Used buffers are looked for at each net_tx_burst(), which a busy program calls anyway, and by a timer
- * while any are in flight, so that each done() runs in bounded time and a program that found no room is told of it. The timer looks
- * less often the longer it finds nothing.
+ * Used buffers are looked for at each net_tx_burst(), which a busy program calls anyway, and by a timer while any are in flight, so
+ * that each done() runs in bounded time; the timer looks less often the longer it finds nothing. An interrupt is asked for only
+ * by a program that has to wait, and then one for most of what is in flight.
  */
 #include <errno.h>
-#include <string.h>
 
 #include <arch/clock.h>
-#include <drivers/net/net_impl.h>
+#include "net_impl.h"
 
 #define LOOK_FIRST_NS UINT64_C(200000)
 #define LOOK_LAST_NS UINT64_C(6400000)
@@ -48,6 +47,7 @@ static bool tx_harvest(struct net *net, struct virtq *vq)
 	return any;
 }
 
+/* To a program that net_tx_burst() disappointed. */
 void virtio_net_tx_tell_room(struct net *net)
 {
 	if (!net->tx_starved || !net->tx || !virtq_room(net->tx))
@@ -55,6 +55,20 @@ void virtio_net_tx_tell_room(struct net *net)
 	net->tx_starved = false;
 	if (net->device.tx_ready)
 		net->device.tx_ready(&net->device);
+}
+
+void virtio_net_tx_used(struct virtq *vq)
+{
+	tx_harvest(vq->context, vq);
+	virtio_net_tx_tell_room(vq->context);
+}
+
+/* The program waits: an interrupt when three quarters are through leaves the device the rest to work on meanwhile. */
+static void tx_await(struct net *net)
+{
+	net->tx_starved = true;
+	if (net->tx && net->tx_in_flight && virtq_irq_enable_after(net->tx, (uint16_t)(net->tx_in_flight * 3 / 4 + 1)))
+		event_mark(&net->tx->event);
 }
 
 static void tx_look(struct timer *timer)
@@ -95,8 +109,8 @@ static int tx_add(struct net *net, struct net_buf *buf)
 {
 	struct virtq_buf whole = {buf->data - net->header, net->header + buf->length};
 
-	/* "Packet Transmission": flags 0, gso_type NONE, num_buffers 0; its size is that of a receive header */
-	memset(whole.addr, 0, net->header);
+	/* "Packet Transmission": flags 0, gso_type NONE, num_buffers 0. A legacy header is the end of those bytes. */
+	__builtin_memset(buf->data - sizeof(struct virtio_net_hdr), 0, sizeof(struct virtio_net_hdr));
 	if (unlikely(buf->more || net->own_header || buf->length - 1 >= net->frame_max))
 		return tx_add_pieces(net, buf);
 	buf->reserved = buf->length;
@@ -122,7 +136,8 @@ unsigned virtio_net_tx_burst(struct net_device *device, struct net_buf **bufs, u
 			break; /* no room, or broken: until the restart */
 		}
 	}
-	net->tx_starved |= taken < count;
+	if (taken < count || !count)
+		tx_await(net);
 	if (net->tx && net->tx_in_flight != before)
 		virtq_kick_later(net->tx);
 	if (net->tx_in_flight && !net->tx_timer.active) {

@@ -49,10 +49,7 @@ static void deliver(struct block_device *device)
 	}
 }
 
-static void finish_run(struct event *event)
-{
-	deliver(container_of(event, struct block_device, finish_event));
-}
+static void finish_run(struct event *event) { deliver(container_of(event, struct block_device, finish_event)); }
 
 static void waiting_pop(struct block_device *device)
 {
@@ -125,7 +122,8 @@ static void advance(struct block_cursor *cursor, const struct block_segment *seg
 }
 
 /* Copy one block between the request's memory at the cursor and the bounce buffer, and move the cursor behind it. */
-static void copy_block(struct block_device *device, const struct block_request *request, struct block_cursor *cursor, bool to_memory)
+static void copy_block(struct block_device *device, const struct block_request *request, struct block_cursor *cursor,
+                       bool to_memory)
 {
 	for (uint32_t done = 0, length; done < device->block_size; done += length) {
 		const struct block_segment *segment = &request->segments[cursor->segment];
@@ -173,7 +171,8 @@ static int cut_bounced(struct block_device *device, struct block_request *reques
 static void gather(struct block_device *device, struct block_request *request, struct block_cursor *cursor)
 {
 	struct block_part *part = &device->scratch;
-	uint32_t pieces_max = device->limits.max_segments ? MIN(device->limits.max_segments, BLOCK_PART_SEGMENTS) : BLOCK_PART_SEGMENTS;
+	uint32_t pieces_max = device->limits.max_segments ? MIN(device->limits.max_segments, BLOCK_PART_SEGMENTS)
+	                                                  : BLOCK_PART_SEGMENTS;
 
 	while (cursor->segment < request->segment_count && part->segment_count < pieces_max && part->bytes < PART_BYTES_MAX) {
 		const struct block_segment *segment = &request->segments[cursor->segment];
@@ -307,10 +306,7 @@ struct block_wait {
 	bool over;
 };
 
-static void wake(struct block_request *request)
-{
-	container_of(request, struct block_wait, request)->over = true;
-}
+static void wake(struct block_request *request) { container_of(request, struct block_wait, request)->over = true; }
 
 int block_io(struct block_device *device, enum block_op op, uint64_t sector, void *memory, uint32_t length)
 {

@@ -14,7 +14,12 @@
 #define BLOCK_SECTOR 512u /* the unit of addresses, whatever the device's block size */
 #define BLOCK_ID_BYTES 20u
 
-enum block_op { BLOCK_READ, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_GET_ID };
+enum block_op {
+	BLOCK_READ,
+	BLOCK_WRITE,
+	BLOCK_FLUSH,
+	BLOCK_GET_ID
+};
 
 /* A piece of memory: RAM that the DMA seam maps, any alignment. */
 struct block_segment {
@@ -34,8 +39,8 @@ struct block_cursor {
 struct block_request {
 	/* The caller's. */
 	enum block_op op;
-	uint64_t sector;                       /* read, write: a multiple of the block size */
-	const struct block_segment *segments;  /* read, write: in sum a multiple of the block size; get-id: one of BLOCK_ID_BYTES */
+	uint64_t sector;                      /* read, write: a multiple of the block size */
+	const struct block_segment *segments; /* read, write: in sum a multiple of the block size; get-id: one of BLOCK_ID_BYTES */
 	unsigned segment_count;
 	void (*done)(struct block_request *request);
 	void *context;
@@ -47,14 +52,14 @@ struct block_request {
 	/* The class's, while in flight. */
 	struct block_request *next;
 	struct block_device *device;
-	struct block_cursor cut;  /* where the next part starts */
-	unsigned parts;           /* in flight */
+	struct block_cursor cut; /* where the next part starts */
+	unsigned parts;          /* in flight */
 	bool all_cut, again;
 };
 
 /* What one part may be, as the device limits it. 0: no limit. */
 struct block_limits {
-	uint32_t max_segments;      /* pieces of memory in a part */
+	uint32_t max_segments; /* pieces of memory in a part */
 	uint32_t max_segment_bytes;
 };
 
@@ -78,11 +83,11 @@ struct block_ops {
 struct block_device {
 	struct class_node node;
 	const struct block_ops *ops;
-	uint64_t capacity;   /* sectors; may change */
-	uint32_t block_size; /* bytes, a multiple of BLOCK_SECTOR */
+	uint64_t capacity;      /* sectors; may change */
+	uint32_t block_size;    /* bytes, a multiple of BLOCK_SECTOR */
 	uint32_t optimal_bytes; /* 0: not told */
 	bool read_only, can_flush;
-	bool gone;              /* removed: all requests end in -ENODEV */
+	bool gone; /* removed: all requests end in -ENODEV */
 	struct block_limits limits;
 
 	struct block_request *waiting, **waiting_tail; /* not cut to the end yet */

@@ -13,10 +13,7 @@ struct char_wait {
 	bool over;
 };
 
-static void wake(struct char_request *request)
-{
-	container_of(request, struct char_wait, request)->over = true;
-}
+static void wake(struct char_request *request) { container_of(request, struct char_wait, request)->over = true; }
 
 int char_write(struct char_device *device, const void *memory, uint32_t length)
 {

@@ -33,7 +33,8 @@ struct char_device {
 	void (*emergency)(struct char_device *device, char character);
 
 	/* The program's. */
-	void (*ready)(struct char_device *device); /* bytes arrived: char_read() until 0. NULL: they wait, and the sender is held back */
+	void (*ready)(struct char_device
+	                      *device); /* bytes arrived: char_read() until 0. NULL: they wait, and the sender is held back */
 	void (*resized)(struct char_device *device);
 	void *context;
 };

@@ -4,7 +4,6 @@
 #include <class/device.h>
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include <base/log.h>
@@ -54,8 +53,9 @@ static const char *list_queues(const struct device_info *info, char *out, size_t
 		struct device_queue queue = {.layout = ""};
 
 		info->queue(info, i, &queue);
-		length += (size_t)snprintf(out + length, size - length, "%s{\"size\":%u,\"layout\":\"%s\"}", i ? "," : "",
-		                           (unsigned)queue.size, queue.layout);
+		format_text(out + length, size - length, "%s{\"size\":%u,\"layout\":\"%s\"}", i ? "," : "", (unsigned)queue.size,
+		            queue.layout);
+		length += strlen(out + length);
 	}
 	return out;
 }
@@ -66,8 +66,8 @@ void device_announce(const struct device_info *info)
 	char address[80], reason[600], reason_member[640] = "";
 
 	if (info->reason[0])
-		snprintf(reason_member, sizeof(reason_member), ",\"reason\":\"%s\"",
-		         json_string(reason, sizeof(reason), info->reason));
+		format_text(reason_member, sizeof(reason_member), ",\"reason\":\"%s\"",
+		            json_string(reason, sizeof(reason), info->reason));
 	record("{\"event\":\"device\",\"name\":\"%s\",\"type\":%u,\"driver\":\"%s\",\"transport\":\"%s\",\"address\":\"%s\","
 	       "\"revision\":\"%s\",\"irq\":\"%s\",\"vectors\":%u,\"queues\":[%s],"
 	       "\"offered\":\"0x%llx\",\"negotiated\":\"0x%llx\",\"state\":\"%s\"%s}",
@@ -76,11 +76,11 @@ void device_announce(const struct device_info *info)
 	       (unsigned long long)info->offered, (unsigned long long)info->negotiated, info->state, reason_member);
 
 	if (info->reason[0])
-		log_warn("%s %s at %s %s: %s: %s", info->driver[0] ? info->driver : "virtio", info->name, info->transport,
-		         info->address, info->state, info->reason);
+		log_warn("%s %s at %s: %s: %s", info->driver[0] ? info->driver : "virtio", info->name, info->address, info->state,
+		         info->reason);
 	else
-		log_info("%s %s at %s %s: %s, %s, %u vector%s, %u queue%s, features 0x%llx", info->driver, info->name,
-		         info->transport, info->address, info->revision, info->irq, info->vectors, info->vectors == 1 ? "" : "s",
+		log_info("%s %s at %s: %s, %s, %s, %u vector%s, %u queue%s, features 0x%llx", info->driver, info->name,
+		         info->address, info->transport, info->revision, info->irq, info->vectors, info->vectors == 1 ? "" : "s",
 		         info->queue_count, info->queue_count == 1 ? "" : "s", (unsigned long long)info->negotiated);
 }
 

@@ -31,9 +31,10 @@ struct device_info {
 	/* Fill *queue for queue `index` < queue_count. */
 	void (*queue)(const struct device_info *info, unsigned index, struct device_queue *queue);
 	uint64_t (*interrupts)(const struct device_info *info);
-	/* Test actions, 0 or a negative errno (-ENOTSUP: the device does not offer it): reset and bring up again; reset one queue; suspend
-	 * and resume. */
+	/* Test actions, 0 or a negative errno (-ENOTSUP: the device does not offer it): reset and bring up again; take it from its driver and
+	 * give it back; reset one queue; suspend and resume. */
 	int (*reset)(struct device_info *info);
+	int (*rebind)(struct device_info *info);
 	int (*reset_queue)(struct device_info *info, unsigned queue);
 	int (*suspend)(struct device_info *info, bool suspend);
 };

@@ -13,10 +13,7 @@ struct entropy_wait {
 	bool over;
 };
 
-static void wake(struct entropy_request *request)
-{
-	container_of(request, struct entropy_wait, request)->over = true;
-}
+static void wake(struct entropy_request *request) { container_of(request, struct entropy_wait, request)->over = true; }
 
 int entropy_read(struct entropy_device *device, void *memory, uint32_t length)
 {

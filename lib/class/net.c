@@ -21,10 +21,7 @@ struct net_pool {
 	struct net_buf bufs[];
 };
 
-static size_t pool_bytes(unsigned count)
-{
-	return sizeof(struct net_pool) + count * sizeof(struct net_buf);
-}
+static size_t pool_bytes(unsigned count) { return sizeof(struct net_pool) + count * sizeof(struct net_buf); }
 
 static void pool_release(struct net_pool *pool)
 {
@@ -63,10 +60,7 @@ void net_pool_notify(struct net_pool *pool, struct event *event)
 	pool->watched = event || pool->dying;
 }
 
-unsigned net_pool_free_count(const struct net_pool *pool)
-{
-	return pool->free_count;
-}
+unsigned net_pool_free_count(const struct net_pool *pool) { return pool->free_count; }
 
 struct net_buf *net_buf_alloc(struct net_pool *pool)
 {

@@ -21,9 +21,9 @@ struct net_pool;
 struct net_buf {
 	struct net_buf *next; /* the owner's, for lists */
 	struct net_buf *more; /* the rest of this frame; NULL: none */
-	uint8_t *data;        /* at least NET_HEADROOM bytes of the buffer's own lie before it when it is given to net_tx_burst() */
-	uint32_t length;      /* bytes at data */
-	uint32_t capacity;    /* bytes from data to the end of the buffer, for a fresh one */
+	uint8_t *data;     /* at least NET_HEADROOM bytes of the buffer's own lie before it when it is given to net_tx_burst() */
+	uint32_t length;   /* bytes at data */
+	uint32_t capacity; /* bytes from data to the end of the buffer, for a fresh one */
 	struct net_pool *pool;
 	void (*done)(struct net_buf *buf); /* after transmission; NULL: net_buf_free() */
 	void *context;                     /* the program's */
@@ -33,9 +33,10 @@ struct net_buf {
 
 /* Buffers of NET_BUF_BYTES each, `count` of them, from page_alloc(). NULL: no memory. */
 struct net_pool *net_pool_create(unsigned count);
-void net_pool_destroy(struct net_pool *pool);            /* what is still out keeps it in place until it is back */
-struct net_buf *net_buf_alloc(struct net_pool *pool);    /* NULL: none free; data after the headroom, length 0, more NULL, done NULL */
-void net_buf_free(struct net_buf *buf);                  /* with all that `more` chains */
+void net_pool_destroy(struct net_pool *pool); /* what is still out keeps it in place until it is back */
+/* NULL: none free. Its data is behind the headroom, length 0, more and done NULL. */
+struct net_buf *net_buf_alloc(struct net_pool *pool);
+void net_buf_free(struct net_buf *buf); /* with all that `more` chains */
 unsigned net_pool_free_count(const struct net_pool *pool);
 void net_pool_notify(struct net_pool *pool, struct event *event); /* mark it when a buffer comes back, once; NULL: not any more */
 
@@ -59,7 +60,7 @@ struct net_device {
 	/* The program's. */
 	/* Frames arrived: net_rx_burst() until it gives 0. Set by net_listen(); NULL: they wait, at most a ring of them. */
 	void (*rx_ready)(struct net_device *device);
-	void (*tx_ready)(struct net_device *device);     /* room again after net_tx_burst() took fewer than given. NULL: no interest */
+	void (*tx_ready)(struct net_device *device); /* room again after net_tx_burst() took fewer than given. NULL: no interest */
 	void (*link_changed)(struct net_device *device); /* NULL: no interest */
 	void *context;
 };
@@ -69,7 +70,8 @@ struct net_device *net_find(const char *name); /* NULL: the first */
 struct net_device *net_next(struct net_device *device);
 
 /* Give frames to the device; returns how many it took, from the front (the rest stay the caller's). Chains of `more` are one frame.
- * done() of these and of earlier frames may run inside; at the latest it runs some milliseconds after the device is through. */
+ * done() of these and of earlier frames may run inside; at the latest it runs some milliseconds after the device is through, and sooner
+ * for a program that waits: that got some back here, or has none to give (count 0). */
 static inline unsigned net_tx_burst(struct net_device *device, struct net_buf **bufs, unsigned count)
 {
 	return device->ops->tx_burst(device, bufs, count);
@@ -91,7 +93,7 @@ static inline unsigned net_rx_burst(struct net_device *device, struct net_buf **
 
 /* ---- for drivers ---- */
 void net_register(struct net_device *device);
-void net_unregister(struct net_device *device); /* sets gone; programs keep no pointer past this */
+void net_unregister(struct net_device *device);          /* sets gone; programs keep no pointer past this */
 void net_link_event(struct net_device *device, bool up); /* counts and tells the program when it changed */
 
 #endif

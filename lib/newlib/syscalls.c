@@ -36,10 +36,7 @@ static int fail(int error)
 	return -1;
 }
 
-static bool is_console(int fd)
-{
-	return fd >= STDIN_FILENO && fd <= STDERR_FILENO;
-}
+static bool is_console(int fd) { return fd >= STDIN_FILENO && fd <= STDERR_FILENO; }
 
 /* ---- the console ---- */
 
@@ -64,10 +61,7 @@ static struct {
 
 static struct event console_event;
 
-static void console_arrived(struct event *event)
-{
-	(void)event; /* it has ended the loop's sleep: that is all */
-}
+static void console_arrived(struct event *event) { (void)event; /* it has ended the loop's sleep: that is all */ }
 
 static char console_byte(void)
 {
@@ -124,10 +118,7 @@ _READ_WRITE_RETURN_TYPE read(int fd, void *memory, size_t length)
 	return (int)n;
 }
 
-int isatty(int fd)
-{
-	return is_console(fd) ? 1 : (fail(EBADF), 0);
-}
+int isatty(int fd) { return is_console(fd) ? 1 : (fail(EBADF), 0); }
 
 int fstat(int fd, struct stat *status)
 {
@@ -144,10 +135,7 @@ off_t lseek(int fd, off_t offset, int whence)
 	return fail(is_console(fd) ? ESPIPE : EBADF);
 }
 
-int close(int fd)
-{
-	return is_console(fd) ? 0 : fail(EBADF);
-}
+int close(int fd) { return is_console(fd) ? 0 : fail(EBADF); }
 
 /* ---- files: there are none ---- */
 
@@ -192,15 +180,9 @@ void *sbrk(ptrdiff_t delta)
 
 /* ---- the process ---- */
 
-void _exit(int status)
-{
-	program_end(status);
-}
+void _exit(int status) { program_end(status); }
 
-pid_t getpid(void)
-{
-	return 1;
-}
+pid_t getpid(void) { return 1; }
 
 /* raise() and abort() come here, and so does a failed assert(): a bug of the program, told with a backtrace. */
 int kill(pid_t pid, int number)

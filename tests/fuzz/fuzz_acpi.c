@@ -3,19 +3,19 @@
  * their checksums are made right, as few inputs would pass them by themselves. Each table is memory of exactly its size, so the
  * sanitizer sees each byte read beyond it.
  */
+#include "fuzz.h"
+
 #include <assert.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <base/acpi.h>
+#include <base/page.h>
 #include <host.h>
 
 #define RSDP_AT 0x9fc10u
 #define TABLES 6
 #define TABLE_AT(i) (0x10000u + 0x1000u * (i))
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void fix_sum(uint8_t *memory, size_t size, size_t sum_at)
 {
@@ -60,16 +60,18 @@ static void look(void)
 	acpi_soft_off(sleep);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void run(const uint8_t *data, size_t size)
 {
 	uint8_t *pieces[TABLES + 1] = {NULL};
 	uint8_t fix;
 
 	if (size < 37)
-		return 0;
+		return;
 	fix = *data++;
 	size--;
 	host_boot(64 << 10);
+	while (page_alloc(PAGE_SIZE, PAGE_SIZE))
+		; /* an address in the input may be one of RAM, and RAM can be read */
 	host_console_capture(true);
 
 	pieces[TABLES] = cut(&data, &size, 36);
@@ -99,5 +101,63 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	look();
 	for (unsigned i = 0; i <= TABLES; i++)
 		free(pieces[i]);
-	return 0;
+	acpi_init(1); /* there is nothing: forget what was found */
+	host_console_capture(true);
 }
+
+/* ---- seeds: an RSDP and a root table for what `put_table` puts ---- */
+
+static void put_root(uint8_t fix, bool wide)
+{
+	uint8_t rsdp[36] = {0}, root[36 + 5 * 8] = {0};
+	unsigned entry = wide ? 8 : 4;
+
+	rsdp[15] = wide ? 2 : 0;
+	rsdp[20] = 36;
+	rsdp[18] = 1; /* the RSDT, at 10000h */
+	rsdp[26] = wide ? 1 : 0;
+	fuzz_put(fix, 1);
+	fuzz_put_all(rsdp, sizeof(rsdp));
+	memcpy(root, wide ? "XSDT" : "RSDT", 4);
+	for (unsigned i = 1; i < TABLES; i++) {
+		root[36 + (i - 1) * entry + 1] = (uint8_t)(i << 4);
+		root[36 + (i - 1) * entry + 2] = 1;
+	}
+	fuzz_put((36 + 5 * entry) / 2, 1);
+	fuzz_put_all(root, 36 + 5 * entry);
+}
+
+static void put_table(const char *signature, const void *body, uint8_t bytes)
+{
+	uint8_t header[36] = {0};
+
+	memcpy(header, signature, 4);
+	fuzz_put(36u + bytes, 1);
+	fuzz_put_all(header, sizeof(header));
+	fuzz_put_all(body, bytes);
+}
+
+static void seeds(void)
+{
+	static const uint8_t s5[] = {0x10, 8, '\\', '_', 'S', '5', '_', 0x12, 6, 4, 0x0a, 5, 0x0a, 5, 0, 0};
+	static const uint8_t s5_short[] = {8, '_', 'S', '5', '_', 0x12, 0xc1, 0, 0, 0, 2, 1};
+	static const uint8_t mcfg[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xb0, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0, 0, 0};
+	uint8_t fadt[112] = {[4] = 0, [5] = 0x20, [6] = 1}; /* DSDT at 12000h */
+
+	for (unsigned wide = 0; wide < 2; wide++) {
+		put_root(0xff, wide);
+		put_table("FACP", fadt, sizeof(fadt));
+		put_table("DSDT", wide ? s5 : s5_short, wide ? sizeof(s5) : sizeof(s5_short));
+		put_table("MCFG", mcfg, sizeof(mcfg));
+		put_table("APIC", "\0\0\xe0\xfe\1\0\0\0\0\10\0\0\1\0\0\0", 16);
+		put_table("SSDT", "", 0);
+		fuzz_seed(wide ? "xsdt" : "rsdt");
+	}
+	put_root(0, true);
+	fuzz_seed("bad-sums");
+	put_root(0xff, true);
+	put_table("RSDT", "", 0);
+	fuzz_seed("one-table");
+}
+
+FUZZ_TARGET(acpi);

@@ -12,17 +12,17 @@
 
 void swdev_violation(struct swdev *dev, const char *format, ...)
 {
-	char text[200];
+	char text[sizeof(dev->first_violation)] = "";
 	va_list args;
 
-	if (dev->removed)
+	if (dev->removed || (dev->quiet && dev->violations++))
 		return;
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	if (dev->violations++ == 0)
+	if (!dev->first_violation[0])
 		memcpy(dev->first_violation, text, sizeof(text));
-	if (dev->violations <= 20 && !dev->quiet)
+	if (!dev->quiet && dev->violations++ < 20)
 		fprintf(stderr, "# violation by the driver of %s (%s): %s\n", dev->type->name, dev->front ? dev->front->name : "-", text);
 	if (!dev->quiet && getenv("SWDEV_ABORT"))
 		abort();
@@ -93,6 +93,8 @@ static void check_status_step(struct swdev *dev, uint8_t status)
 	uint8_t added = (uint8_t)(status & ~dev->status & ~ST_NEEDS_RESET);
 
 	known |= dev->legacy ? 0 : ST_FEATURES_OK;
+	if (swdev_has(dev, F_SUSPEND) && (before & ST_DRIVER_OK || before & ST_SUSPEND))
+		known |= ST_SUSPEND; /* "Device Suspend": of a device that runs, where it was negotiated */
 	if (before & ~status)
 		swdev_violation(dev, "status %#x -> %#x clears a bit", dev->status, status);
 	if (status & ~known)
@@ -115,6 +117,22 @@ static void check_status_step(struct swdev *dev, uint8_t status)
 		swdev_violation(dev, "FEATURES_OK was not read back");
 }
 
+/* "Device Suspend": it finishes what it has, then shows SUSPEND alone; told to run again, DRIVER_OK alone. */
+static uint8_t suspend_or_resume(struct swdev *dev, uint8_t status)
+{
+	if (dev->status & ST_SUSPEND && status & ST_DRIVER_OK) {
+		dev->status = status & (uint8_t)~ST_SUSPEND;
+		if (dev->config_change_waits)
+			swdev_config_changed(dev);
+		return dev->status;
+	}
+	if (dev->status & ST_DRIVER_OK) {
+		swdev_look(dev, false);
+		dev->config_change_waits = false;
+	}
+	return status & (uint8_t)~ST_DRIVER_OK;
+}
+
 void swdev_status_write(struct swdev *dev, uint8_t status)
 {
 	if (dev->removed)
@@ -132,7 +150,10 @@ void swdev_status_write(struct swdev *dev, uint8_t status)
 	}
 	if (dev->legacy && status & ST_DRIVER_OK)
 		features_acceptable(dev);
-	dev->status = (uint8_t)(status | (dev->status & ST_NEEDS_RESET));
+	if (status & ST_SUSPEND && swdev_has(dev, F_SUSPEND))
+		status = suspend_or_resume(dev, status);
+	/* DEVICE_NEEDS_RESET is the device's alone. */
+	dev->status = (uint8_t)((status & ~ST_NEEDS_RESET) | (dev->status & ST_NEEDS_RESET));
 }
 
 /* ---- "Feature Bits" ---- */
@@ -215,6 +236,8 @@ void swdev_config_write(struct swdev *dev, uint32_t offset, unsigned width, uint
 	if (dev->removed)
 		return;
 	check_config_access(dev, offset, width, true);
+	if (dev->status & ST_SUSPEND)
+		swdev_violation(dev, "config write at %u while suspended", offset);
 	for (unsigned i = 0; i < width && offset + i < sizeof(dev->config); i++)
 		dev->config[offset + i] = (uint8_t)(value >> (8 * i));
 	if (dev->type->config_written)
@@ -246,6 +269,7 @@ void swdev_config_changed(struct swdev *dev)
 {
 	dev->config_dirty = false;
 	dev->generation++;
+	dev->config_change_waits = dev->status & ST_SUSPEND;
 	if (dev->status & ST_DRIVER_OK && !dev->no_interrupts)
 		dev->front->interrupt(dev, NULL);
 }

@@ -159,7 +159,7 @@ struct swdev {
 
 	uint8_t config[256];
 	uint32_t generation;
-	bool config_dirty; /* changed since the driver last read */
+	bool config_dirty, config_change_waits; /* changed since the driver last read; not told yet, since it is suspended */
 
 	/* as the driver left it */
 	uint8_t status;

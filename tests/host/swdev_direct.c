@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include <arch/irq.h>
+#include <virtio/transport.h>
 #include <virtio/virtio.h>
 #include <virtio/virtq.h>
 

@@ -7,7 +7,7 @@
 #include "swdev.h"
 
 /* "Device Status Field" */
-enum { ST_ACKNOWLEDGE = 1, ST_DRIVER = 2, ST_DRIVER_OK = 4, ST_FEATURES_OK = 8, ST_NEEDS_RESET = 64, ST_FAILED = 128 };
+enum { ST_ACKNOWLEDGE = 1, ST_DRIVER = 2, ST_DRIVER_OK = 4, ST_FEATURES_OK = 8, ST_SUSPEND = 16, ST_NEEDS_RESET = 64, ST_FAILED = 128 };
 
 /* "Reserved Feature Bits" */
 enum {
@@ -22,6 +22,7 @@ enum {
 	F_NOTIFICATION_DATA = 38,
 	F_NOTIF_CONFIG_DATA = 39,
 	F_RING_RESET = 40,
+	F_SUSPEND = 43,
 };
 #define FEATURE(bit) (UINT64_C(1) << (bit))
 
@@ -138,6 +139,7 @@ struct swdev_lie {
 	enum { SPLIT_ONLY = 1, PACKED_ONLY = 2 } layout; /* 0: both */
 	const struct swdev_type *type; /* NULL: every one */
 	bool harmless;       /* the driver may take it in its stride: nothing needs to be logged */
+	bool works;          /* and shall work as well as with an honest device */
 	bool must_be_silent; /* nothing may be logged */
 	bool blind;          /* the device confuses itself: its checks of the driver mean nothing */
 	bool leaks;          /* memory that it may write to for ever is not freed */

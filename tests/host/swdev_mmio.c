@@ -12,7 +12,8 @@
 
 #include "swdev_impl.h"
 
-enum { /* "MMIO Device Register Layout" */
+/* "MMIO Device Register Layout" */
+enum {
 	MAGIC = 0x00,
 	VERSION = 0x04,
 	DEVICE_ID = 0x08,
@@ -339,9 +340,7 @@ static int plug(struct swdev *dev)
 					.registers = mmu_map_device(bank->region.base, BANK)};
 	number++;
 	host_mmio_add(&bank->region);
-	LINKER_FOR_EACH(mmio_drivers, driver)
-		if ((*driver)->claim(&bank->slot))
-			break;
+	mmio_slot_offer(&bank->slot, "bank");
 	if (newest() != before)
 		dev->vdev = newest();
 	return dev->vdev && dev->vdev->state == VIRTIO_RUNNING ? 0 : -1;

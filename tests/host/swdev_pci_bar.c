@@ -6,7 +6,8 @@
 
 #include "swdev_pci.h"
 
-enum { /* "Common configuration structure layout" */
+/* "Common configuration structure layout" */
+enum {
 	DEVICE_FEATURE_SELECT = 0,
 	DEVICE_FEATURE = 4,
 	DRIVER_FEATURE_SELECT = 8,
@@ -28,7 +29,8 @@ enum { /* "Common configuration structure layout" */
 	COMMON_END = 64,
 };
 
-enum { /* "Legacy Interfaces: A Note on PCI Device Layout" */
+/* "Legacy Interfaces: A Note on PCI Device Layout" */
+enum {
 	LEGACY_DEVICE_FEATURES = 0,
 	LEGACY_DRIVER_FEATURES = 4,
 	LEGACY_QUEUE_ADDRESS = 8,

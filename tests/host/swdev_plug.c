@@ -148,7 +148,7 @@ static bool look_at_idle(void)
 	uint64_t before = progress();
 	bool idle = host_idle_count() != idles;
 
-	host_clock_advance(1000); /* looking takes time: a device that never rests does not stop the clock */
+	host_clock_advance(10000); /* looking takes time: a device that never rests does not stop the clock */
 
 	idles = host_idle_count();
 	swdev_look_all(idle);

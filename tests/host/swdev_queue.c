@@ -114,7 +114,7 @@ void swdev_notify(struct swdev *dev, uint32_t value)
 	if (dev->removed)
 		return;
 	if (!(dev->status & ST_DRIVER_OK))
-		swdev_violation(dev, "notification %#x before DRIVER_OK", value);
+		swdev_violation(dev, "notification %#x %s", value, dev->status & ST_SUSPEND ? "while suspended" : "before DRIVER_OK");
 	if (!queue || !queue->enabled) {
 		swdev_violation(dev, "notification %#x: that queue is not enabled", value);
 		return;
@@ -253,6 +253,9 @@ void swdev_look(struct swdev *dev, bool idle)
 	dev->looks++;
 	if (dev->lie && dev->lie->at_look)
 		dev->lie->at_look(dev);
+	for (unsigned i = 0; dev->status & ST_SUSPEND && i < dev->queue_count; i++)
+		if (dev->queues[i].enabled && swdev_ring(&dev->queues[i])->pending(&dev->queues[i]))
+			swdev_violation(dev, "queue %u: buffers were made available while it is suspended", i);
 	if (!(dev->status & ST_DRIVER_OK) || dev->status & (ST_FAILED | ST_NEEDS_RESET) || dev->dead)
 		return;
 	for (unsigned i = 0; i < dev->queue_count; i++) {

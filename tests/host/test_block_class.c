@@ -18,8 +18,8 @@ struct fake {
 	uint8_t disk[DISK_SECTORS * BLOCK_SECTOR];
 	struct block_part held[HELD_MAX];
 	unsigned held_count, room, posted;
-	int refuse;           /* what post() answers instead of 0 */
-	uint64_t bad_sector;  /* parts that touch it end in -EIO */
+	int refuse;          /* what post() answers instead of 0 */
+	uint64_t bad_sector; /* parts that touch it end in -EIO */
 	bool in_submit;
 };
 
@@ -123,7 +123,11 @@ static int set_up(void **state)
 	host_boot(1 << 20);
 	host_idle_hook = NULL;
 	memset(&fake, 0, sizeof(fake));
-	fake.block = (struct block_device){.node.name = "blk0", .ops = &fake_ops, .capacity = DISK_SECTORS, .block_size = 512, .can_flush = true};
+	fake.block = (struct block_device){.node.name = "blk0",
+	                                   .ops = &fake_ops,
+	                                   .capacity = DISK_SECTORS,
+	                                   .block_size = 512,
+	                                   .can_flush = true};
 	fake.room = HELD_MAX;
 	fake.bad_sector = UINT64_MAX;
 	random_state = 88172645463325252u;
@@ -185,7 +189,8 @@ static void test_cutting(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_SIZE(max_segments) * ARRAY_SIZE(max_bytes) * ARRAY_SIZE(block_sizes) * 8; i++) {
-		uint32_t block = block_sizes[i % 3], bytes = block * (1 + (uint32_t)(next_random(&random_state) % (sizeof(out) / 4096)));
+		uint32_t block = block_sizes[i % 3],
+			 bytes = block * (1 + (uint32_t)(next_random(&random_state) % (sizeof(out) / 4096)));
 		uint64_t sector = next_random(&random_state) % (DISK_SECTORS - bytes / 512) / (block / 512) * (block / 512);
 		struct block_limits limits = {max_segments[i / 3 % 7], max_bytes[i / 21 % 5]};
 		unsigned pieces = 1 + (unsigned)(next_random(&random_state) % ARRAY_SIZE(segments));

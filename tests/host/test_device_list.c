@@ -85,7 +85,7 @@ static void test_record(void **state)
 		"\"address\":\"0000:00:04.0\",\"revision\":\"1.x\",\"irq\":\"msix\",\"vectors\":2,\"queues\":[{\"size\":256,"
 		"\"layout\":\"split\"},{\"size\":128,\"layout\":\"packed\"}],\"offered\":\"0x100000000\","
 		"\"negotiated\":\"0x1\",\"state\":\"ok\"}\n"
-		"[   0.000000] virtio-blk blk0 at pci 0000:00:04.0: 1.x, msix, 2 vectors, 2 queues, features 0x1\n");
+		"[   0.000000] virtio-blk blk0 at 0000:00:04.0: pci, 1.x, msix, 2 vectors, 2 queues, features 0x1\n");
 }
 
 static void test_refused_record(void **state)
@@ -104,7 +104,7 @@ static void test_refused_record(void **state)
 
 	assert_int_equal(count_in(text, "\"queues\":[],"), 1);
 	assert_int_equal(count_in(text, ",\"state\":\"refused\",\"reason\":\"said \\\"no\\\"\\u000a@vireo {}\"}\n"), 1);
-	assert_int_equal(count_in(text, "virtio blk0 at pci 0000:00:04.0: refused: said \"no\"?@vireo {}\n"), 1);
+	assert_int_equal(count_in(text, "virtio blk0 at 0000:00:04.0: refused: said \"no\"?@vireo {}\n"), 1);
 	assert_int_equal(count_in(text, "\n"), 2);
 }
 

@@ -107,17 +107,18 @@ static void tell(const struct swdev_lie *lie, const struct way *way, const struc
 	uint64_t free_pages = page_count_free(), start = clock_ns();
 	unsigned attached = host_irq_attached(), violations, lines, told;
 	struct swdev *dev = make(way, type);
-	bool blind = lie->blind;
+	bool blind = lie->blind, worked = false;
 	time_t real = time(NULL);
 	struct swdev_work *work;
 
 	host_console_capture(true);
 	dev->lie = lie;
 	dev->quiet = blind;
+	dev->budget = 3; /* so that there is work under way for a while */
 	swdev_plug(dev, way->front);
 	work = swdev_work_begin(dev, WORK);
 	if (work)
-		swdev_work_wait(work, HOSTILE_NS);
+		worked = swdev_work_wait(work, HOSTILE_NS);
 	violations = swdev_unplug(dev);
 	swdev_work_end(work);
 	told = swdev_lies_told;
@@ -132,6 +133,8 @@ static void tell(const struct swdev_lie *lie, const struct way *way, const struc
 		complain(lie, way, type, "it took more than %d s", REAL_SECONDS);
 	if (told && !lie->harmless && !lines)
 		complain(lie, way, type, "not a line about it");
+	if (told && lie->works && !worked)
+		complain(lie, way, type, "it does not work");
 	if (lines > LINES_MAX || (lie->must_be_silent && lines))
 		complain(lie, way, type, "%u lines", lines);
 	if (host_irq_attached() != attached)

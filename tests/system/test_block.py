@@ -111,9 +111,18 @@ def test_huge(make_vm, disk):
 
 
 @pytest.mark.parametrize("properties", [
-    {"queue-size": 4}, {"queue-size": 8, "seg-max-adjust": False}, {"queue-size": 1024}, {"indirect_desc": False, "queue-size": 16},
-    {"logical_block_size": 4096, "physical_block_size": 4096}, {"num-queues": 2}, {"write-cache": "off"}, {"discard": False},
-    {"config-wce": False}, {"scsi": False}, {"seg-max-adjust": True, "queue-size": 16}], ids=lambda properties: "+".join(properties))
+    {"queue-size": 4},
+    {"queue-size": 8, "seg-max-adjust": False},
+    {"queue-size": 16, "seg-max-adjust": True},
+    {"queue-size": 16, "indirect_desc": False},
+    {"queue-size": 1024},
+    {"logical_block_size": 4096, "physical_block_size": 4096},
+    {"num-queues": 2},
+    {"write-cache": "off"},
+    {"config-wce": False},
+    {"discard": False},
+    {"scsi": False},
+], ids=lambda properties: "+".join(properties))
 @pytest.mark.parametrize("machine", ["q35", "microvm"])
 def test_variants(make_vm, disk, machine, properties):
     """What a device may offer or limit."""

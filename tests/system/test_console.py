@@ -1,5 +1,5 @@
-"""The virtio console, both ways at once: the guest compares what it gets with the pattern of the next seed, the host what it gets with
-that of the seed."""
+"""The virtio console, both ways at once: the guest compares what it gets with the pattern of the next seed, the host what it gets
+with that of the seed."""
 
 import time
 
@@ -31,8 +31,8 @@ def test_both_ways(make_vm, machine, length):
     console(make_vm, machine, length)
 
 
-@pytest.mark.parametrize("properties", [{"vectors": 2}, {"vectors": 1}, {"event_idx": False}, {"indirect_desc": False}, {"max_ports": 1}],
-                         ids=str)
+@pytest.mark.parametrize("properties", [{"vectors": 2}, {"vectors": 1}, {"event_idx": False}, {"indirect_desc": False},
+                                        {"max_ports": 1}], ids=str)
 def test_variants(make_vm, properties):
     console(make_vm, "q35", 100000, **properties)
 

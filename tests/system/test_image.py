@@ -5,6 +5,7 @@ import pathlib
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import tempfile
@@ -97,11 +98,13 @@ def environment():
 def make_run():
     """The command with more words, in a directory of its own for the disk and the console's socket."""
     with tempfile.TemporaryDirectory(prefix="vireo-") as directory:
-        yield lambda *words: ["make", "-C", str(ROOT), "--no-print-directory", "run", f"QEMU={QEMU}", f"RUN_DIR={directory}", *words]
+        command = ["make", "-C", str(ROOT), "--no-print-directory", "run", f"QEMU={QEMU}", f"RUN_DIR={directory}"]
+        yield lambda *words: command + list(words)
 
 
 def run(command):
-    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, env=environment(), check=False)
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, env=environment(),
+                          check=False)
 
 
 @pytest.mark.parametrize("machine", ["q35", "microvm", "pc"])
@@ -132,6 +135,7 @@ class Terminal:
             os.execvpe(command[0], command, environment())
         self.output = b""
         self.seen = 0
+        self.ended = False
 
     def read(self, timeout):
         if not select.select([self.fd], [], [], timeout)[0]:
@@ -157,4 +161,38 @@ class Terminal:
     def status(self):
         while self.read(60):
             pass
+        self.ended = True
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def close(self):
+        if not self.ended:
+            os.killpg(self.pid, signal.SIGKILL)  # pty.fork() made it the leader of its group
+            os.waitpid(self.pid, 0)
+        os.close(self.fd)
+
+
+@pytest.mark.parametrize("machine", ["q35", "microvm"])
+def test_terminal(make_run, machine):
+    """On a terminal `make run` ends at a prompt: it edits lines, remembers and completes them, and `poweroff` is the end."""
+    terminal = Terminal(make_run(f"MACHINE={machine}"))
+    try:
+        terminal.expect(rb"^vireo> ")
+        terminal.send(b"help\r")
+        terminal.expect(rb"^  poweroff +\w")
+        terminal.expect(rb"^vireo> ")
+        terminal.send(b"ecco one\x1b[D\x1b[D\x1b[D\x1b[D\x1b[D\x7fh\x05!\r")  # steps back, replaces, goes to the end
+        terminal.expect(rb"^one!\r*\n")
+        terminal.expect(rb"^vireo> ")
+        terminal.send(b"\x1b[A\x17two\r")  # the line before, its last word replaced
+        terminal.expect(rb"^two\r*\n")
+        terminal.expect(rb"^vireo> ")
+        terminal.send(b"not-this\x03")
+        terminal.expect(rb"^vireo> ")
+        terminal.send(b"devi\t\r")
+        terminal.expect(rb"^blk0 ")
+        terminal.expect(rb"^vireo> ")
+        terminal.send(b"poweroff\r")
+        assert terminal.status() == 0, terminal.output[-3000:]
+        assert b'"event":"end","status":0' in terminal.output
+    finally:
+        terminal.close()

@@ -13,8 +13,9 @@ def fields(text):
     return dict(FIELDS.findall(text))
 
 
-def equip(vm, disk, **properties):
-    vm.blk(disk(4 << 20), **properties)
+def equip(vm, disk, direct=False, **properties):
+    """`direct`: QEMU's disks send their interrupts themselves, not by way of an eventfd that may merge two of them."""
+    vm.blk(disk(4 << 20), **properties, **({"ioeventfd": False} if direct else {}))
     vm.net_user(**properties)
     vm.rng(**properties)
     return vm.null_console(**properties)
@@ -52,7 +53,7 @@ class Trace:
 @pytest.mark.parametrize("options", [{}, {"event_idx": False}, {"indirect_desc": False}], ids=str)
 def test_one_message_each(make_vm, disk, machine, pci_lines, options):
     """A used buffer notification is one MSI-X message, to a vector that is that queue's alone; no line is ever raised."""
-    vm = equip(make_vm(machine, trace=EVENTS), disk, **options).run()
+    vm = equip(make_vm(machine, trace=EVENTS), disk, direct=True, **options).run()
     vm.working("blk0", "net0", "rng0", "console0")
     trace = Trace(vm)
     vm.check(trace.notifications and trace.kicks, "no notifications in the trace")
@@ -63,6 +64,7 @@ def test_one_message_each(make_vm, disk, machine, pci_lines, options):
         vector_of[queue].update(vectors)
     vm.check(all(len(vectors) == 1 for vectors in vector_of.values()), f"a queue with several vectors: {dict(vector_of)}")
     used = [vector for vectors in vector_of.values() for vector in vectors]
+    vm.check(len(used) >= 3, f"notifications came from some queues only: {dict(vector_of)}")
     vm.check(len(used) == len(set(used)), f"queues share vectors: {dict(vector_of)}")
     sent = sum(vector in used for vector, _ in trace.messages)
     vm.check(sent == len(trace.notifications), f"{sent} messages to these vectors, {len(trace.notifications)} notifications")
@@ -96,3 +98,44 @@ def test_without_both(make_vm, disk):
     vm = equip(make_vm(words="virtio.without=28,29"), disk).run()
     for device in vm.working("blk0", "net0", "rng0", "console0").values():
         vm.check(not int(device["negotiated"], 0) >> 28 & 3, f"bits 28, 29: {device}")
+
+
+@pytest.mark.parametrize("mode, told", [("msix", {"msix"}), ("intx", {"intx"}), ("poll", {"poll"})])
+@pytest.mark.parametrize("machine", ["q35", "pc", "microvm"])
+def test_modes(make_vm, disk, machine, mode, told):
+    """virtio.irq= restricts how interrupts arrive; all works in each way that the machine has."""
+    if machine == "microvm" and mode == "msix":
+        told = {"poll"}  # virtio-mmio has no messages
+    vm = equip(make_vm(machine, words=f"virtio.irq={mode}"), disk).run()
+    devices = vm.working("blk0", "net0", "rng0", "console0")
+    vm.check({device["irq"] for device in devices.values()} == told, f"{devices}")
+
+
+@pytest.mark.parametrize("machine", ["q35", "pc"])
+def test_lines_only(make_vm, disk, machine):
+    """Devices without MSI-X: their line, which several share."""
+    vm = equip(make_vm(machine), disk, vectors=0).run()
+    devices = vm.working("blk0", "net0", "rng0", "console0")
+    vm.check({device["irq"] for device in devices.values()} == {"intx"}, f"{devices}")
+
+
+@pytest.mark.parametrize("queue, offered, layout", [("packed", True, "packed"), ("split", True, "split"), ("any", True, "packed"),
+                                                    ("packed", False, None)])
+@pytest.mark.parametrize("machine", ["q35", "microvm"])
+def test_layouts(make_vm, disk, machine, queue, offered, layout):
+    """virtio.queue= chooses among the layouts that are offered; a device without the one that is wanted is refused."""
+    vm = equip(make_vm(machine, words=f"virtio.queue={queue}"), disk, packed=offered)
+    vm.start()
+    vm.finish(status=33 if layout else vm.wait())
+    for device in vm.devices().values():
+        if layout:
+            vm.check(device["state"] == "ok" and {q["layout"] for q in device["queues"]} == {layout}, f"{device}")
+        else:
+            vm.check(device["state"] == "refused" and device["reason"], f"{device}")
+
+
+@pytest.mark.parametrize("machine, other", [("q35", "mmio"), ("microvm", "pci")])
+def test_transports(make_vm, disk, machine, other):
+    """virtio.transport= passes over devices of the others."""
+    vm = equip(make_vm(machine, words=f"virtio.transport={other}"), disk).run()
+    vm.working()

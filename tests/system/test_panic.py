@@ -4,7 +4,12 @@ import re
 
 import pytest
 
-CAUSES = {"pf": "page fault: write to 0x0", "pf read": "page fault: read from 0x0", "ud": "invalid opcode", "stack": "stack overflow"}
+CAUSES = {
+    "pf": "page fault: write to 0x0",
+    "pf read": "page fault: read from 0x0",
+    "ud": "invalid opcode",
+    "stack": "stack overflow",
+}
 
 
 def crash(make_vm, kind, machine="q35", **options):

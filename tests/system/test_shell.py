@@ -48,7 +48,8 @@ def machine(make_vm, disk):
 def test_help(machine):
     shell = Shell(machine)
     commands = re.findall(r"^  (\w+)", shell("help"), re.MULTILINE)
-    machine.check({"help", "devices", "features", "blk", "net", "rng", "log", "poweroff", "crash"} <= set(commands), f"{commands}")
+    expected = {"help", "devices", "features", "blk", "net", "rng", "log", "poweroff", "crash"}
+    machine.check(expected <= set(commands), f"{commands}")
     for command in commands:
         machine.check("usage: " + command in shell(f"help {command}"), f"help {command}")
     shell.poweroff()
@@ -117,7 +118,8 @@ def test_blk_errors(make_vm, disk):
     fails("blk fill blk1 0 1", "read-only")
     works("blk read blk1 0")
     shell.poweroff()
-    vm.check(path.read_bytes() == bytes(20 * 512) + pattern(8, 20 * 512, 512) + bytes(MIB - 21 * 512), "the disk is not what was written")
+    expected = bytes(20 * 512) + pattern(8, 20 * 512, 512) + bytes(MIB - 21 * 512)
+    vm.check(path.read_bytes() == expected, "the disk is not what was written")
     vm.check(fixed.read_bytes() == pattern(4, 0, MIB), "the read-only disk changed")
 
 
@@ -187,14 +189,62 @@ def test_reset(machine):
     shell.poweroff()
 
 
-BAD = ["frobnicate", "blk", "blk read", "blk read blk9 0", "blk read blk0", "blk read blk0 x", "blk read blk0 -1", "blk read blk0 0 0",
-       "blk read blk0 0 1000000", "blk read net0 0", "blk write blk0", "blk write blk0 0", "blk fill blk0 0 99999999999999999999999",
-       "blk fill blk0 18446744073709551615 18446744073709551615", "blk hash blk0 5000 1", "blk hash nothing", "blk format blk0",
-       "features", "features nothing", "net", "net send", "net send net9", "net send net0 0", "net send net0 1 5", "net send net0 1 70000",
-       "net ping", "net ping nowhere", "net ping 1.2.3", "net ping 256.1.1.1", "net ping 10.0.2.2 0", "net ping 10.0.2.2 1 net9", "rng",
-       "rng 0", "rng -1", "rng 99999999", "rng rng9 5", "console write", "console write console9 text", "console read blk0", "log loud", "run",
-       "run nothing", "run shell", "reset", "reset nothing", "poweroff 256", "poweroff now", "crash", "crash nicely", "echo", "mem 1", "uptime x",
-       '"', 'echo "open', "%s%n%s%n", "\\", "a" * 300, " " * 200, "x " * 100, "\t", "\x1b[A\x1b[99~\x1b[", "\x00\x01\x02", "\x80\xff", "caf\u00e9"]
+BAD = """
+frobnicate
+blk
+blk read
+blk read blk9 0
+blk read blk0
+blk read blk0 x
+blk read blk0 -1
+blk read blk0 0 0
+blk read blk0 0 1000000
+blk read net0 0
+blk write blk0
+blk write blk0 0
+blk fill blk0 0 99999999999999999999999
+blk fill blk0 18446744073709551615 18446744073709551615
+blk hash blk0 5000 1
+blk hash nothing
+blk format blk0
+features
+features nothing
+net
+net send
+net send net9
+net send net0 0
+net send net0 1 5
+net send net0 1 70000
+net ping
+net ping nowhere
+net ping 1.2.3
+net ping 256.1.1.1
+net ping 10.0.2.2 0
+net ping 10.0.2.2 1 net9
+rng
+rng 0
+rng -1
+rng 99999999
+rng rng9 5
+console write
+console write console9 text
+console read blk0
+log loud
+run
+run nothing
+run shell
+reset
+reset nothing
+poweroff 256
+poweroff now
+crash
+crash nicely
+echo
+mem 1
+uptime x
+""".splitlines()[1:]
+BAD += ['"', 'echo "open', "%s%n%s%n", "\\", "a" * 300, " " * 200, "x " * 100, "\t", "\x1b[A\x1b[99~\x1b[",
+        "\x00\x01\x02", "\x80\xff", "caf\u00e9"]
 
 
 def test_bad_input(machine):

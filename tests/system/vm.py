@@ -201,13 +201,15 @@ class VM:
         return path
 
     def console_file(self, sent, **properties):
-        """A virtio console that is sent these bytes, and whose output is in the returned file. Nothing is lost: QEMU drops what the
-        guest writes to a console while a socket is full. Only QMP can give a file for input, so the port is plugged at start()."""
+        """A virtio console that is sent these bytes, and whose output is in the returned file. A socket would not do for much
+        data: what the guest writes to a console while it is full, QEMU drops. Only QMP gives a file for input, so the port is
+        plugged at start()."""
         node, bus = self.name("stream"), self.name("serial")
         incoming, outgoing = self.directory / f"{node}.in", self.directory / f"{node}.out"
         incoming.write_bytes(sent)
         self.device("serial", id=bus, **properties)
-        self.plugs += [("chardev-add", {"id": node, "backend": {"type": "file", "data": {"in": str(incoming), "out": str(outgoing)}}}),
+        backend = {"type": "file", "data": {"in": str(incoming), "out": str(outgoing)}}
+        self.plugs += [("chardev-add", {"id": node, "backend": backend}),
                        ("device_add", {"driver": "virtconsole", "bus": f"{bus}.0", "chardev": node})]
         return outgoing
 
@@ -429,7 +431,8 @@ class VM:
         self.errors.seek(0)
         errors = self.errors.read().strip()
         tail = "\n".join(self.lines[-60:])
-        return VMError(f"{message}\n--- command\n{shlex.join(self.argv)}\n--- QEMU said\n{errors}\n--- end of the console\n{tail}")
+        return VMError(f"{message}\n--- command\n{shlex.join(self.argv)}\n--- QEMU said\n{errors}\n"
+                       f"--- end of the console\n{tail}")
 
 
 class Wire:

@@ -6,6 +6,8 @@
 
 #include <stdint.h>
 
+#include <impl/mmu.h>
+
 /* Map device registers, uncached. Any alignment; mapping the same range again gives the same address. The mapping lasts.
  * NULL where the range cannot be reached (zero size, wraps, beyond what the CPU addresses, or overlaps RAM). */
 volatile void *mmu_map_device(uint64_t phys, uint64_t size);
@@ -13,7 +15,7 @@ volatile void *mmu_map_device(uint64_t phys, uint64_t size);
 /* Map firmware tables, cached and read-only. NULL as above; RAM is allowed. */
 const void *mmu_map_firmware(uint64_t phys, uint64_t size);
 
-/* The physical address of RAM that the kernel owns: image, pages, stacks, heap; physically contiguous over all of one object. */
-uint64_t mmu_virt_to_phys(const void *virt);
+/* uint64_t mmu_virt_to_phys(const void *virt), in <impl/mmu.h>: the physical address of RAM that the kernel owns: image, pages, stacks,
+ * heap; physically contiguous over all of one object. */
 
 #endif

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The formatter takes (x) - 1 for a cast of -1. */
+/* clang-format off */
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 #define container_of(pointer, type, member) ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
 #define likely(x) __builtin_expect(!!(x), 1)
@@ -16,6 +18,7 @@
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 #define ALIGN_UP(x, alignment) (((x) + ((alignment) - 1)) & ~((__typeof__(x))(alignment) - 1))
 #define ALIGN_DOWN(x, alignment) ((x) & ~((__typeof__(x))(alignment) - 1))
+/* clang-format on */
 
 /* One access, which the compiler neither repeats nor merges: for memory that a device or another CPU also writes. */
 #define READ_ONCE(x) (*(const volatile __typeof__(x) *)&(x))

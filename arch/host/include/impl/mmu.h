@@ -1,0 +1,9 @@
+/* One to one as well, with a hook for tests: see host.h. */
+#ifndef IMPL_MMU_H
+#define IMPL_MMU_H
+
+#include <stdint.h>
+
+uint64_t mmu_virt_to_phys(const void *virt);
+
+#endif
