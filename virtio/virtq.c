@@ -10,11 +10,14 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include <arch/clock.h>
 #include <arch/mmio.h>
 #include <base/log.h>
 #include <base/page.h>
 #include <virtio/transport.h>
 #include <virtio/virtq_impl.h>
+
+#define MAP_RETRY_NS UINT64_C(1000000)
 
 void *virtq_break(struct virtq_ring *q, const char *reason, ...)
 {
@@ -42,6 +45,8 @@ static void unmap(struct virtq_ring *q, uint16_t slot)
 	q->slots[slot].mapped = 0;
 }
 
+static void run_retry(struct timer *timer) { event_mark(&container_of(timer, struct virtq_ring, retry)->vq.event); }
+
 int virtq_map(struct virtq_ring *q, uint16_t slot, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t count)
 {
 	struct virtq_mapping *map = &q->mappings[(size_t)slot * q->max_buffers];
@@ -52,6 +57,9 @@ int virtq_map(struct virtq_ring *q, uint16_t slot, const struct virtq_buf *bufs,
 
 		if (addr == DMA_ERROR) {
 			unmap(q, slot);
+			/* Others may hold the room: nothing of this queue will tell when it is back. */
+			if (!q->in_flight && !q->retry.active)
+				timer_start(&q->retry, clock_ns() + MAP_RETRY_NS, run_retry);
 			return -ENOSPC;
 		}
 		map[i] = (struct virtq_mapping){.addr = addr, .len = bufs[i].len, .writable = writable};
@@ -352,6 +360,7 @@ void virtq_destroy(struct virtq *vq)
 
 	event_cancel(&vq->event);
 	event_cancel(&q->kick_event);
+	timer_stop(&q->retry);
 	vq->broken = true;
 	q->leak = vq->vdev->stuck;
 	if (q->active)

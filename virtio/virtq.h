@@ -52,7 +52,7 @@ struct virtq {
 };
 
 /* Make `nreadable` device-readable buffers and then `nwritable` device-writable ones available as one request.
- * `token` is not NULL and not in flight. 0; -ENOSPC: no room now; -EINVAL: no buffers, or too many ever; -EIO: broken.
+ * `token` is not NULL and not in flight. 0; -ENOSPC: no room now, the callback runs when there may be; -EINVAL: no buffers, or too many ever; -EIO: broken.
  * The device may see it at once; it is told of it by a kick. */
 [[nodiscard]] int virtq_add(struct virtq *vq, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t nwritable, void *token);
 

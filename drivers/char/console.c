@@ -40,7 +40,7 @@ enum {
 #define RX_BYTES 1024u
 #define EMPTY_TURNS_MAX 256u /* buffers that come back empty, in a row: else a device could keep the loop busy with nothing */
 #define TX_QUEUE_MAX 128u
-#define PIECE_MAX (UINT32_C(1) << 20)
+#define PIECE_MAX DMA_PIECE_MAX
 
 struct console_rx {
 	struct console_rx *next; /* filled ones */

@@ -13,7 +13,7 @@
 #include <virtio/virtio.h>
 #include <virtio/virtq.h>
 
-#define PIECE_MAX 65536u /* bytes of a buffer: what a bounce backend maps without pain */
+#define PIECE_MAX DMA_PIECE_MAX
 #define QUEUE_MAX 64u
 #define EMPTY_TURNS_MAX 16u
 

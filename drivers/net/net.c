@@ -61,13 +61,19 @@ static void read_mac(struct net *net)
 
 static bool read_link(struct net *net)
 {
+	/* 0 and 1. (A sentence about the device has them the other way round; no device has.) */
+	static const enum net_duplex modes[] = {NET_DUPLEX_HALF, NET_DUPLEX_FULL};
 	struct virtio_device *vdev = net->vdev;
-	uint32_t speed = 0;
+	uint32_t speed = UINT32_MAX;
+	uint8_t duplex = UINT8_MAX;
 
-	/* "Device configuration layout": values above 0x7fffffff mean unknown; the driver re-reads after each change */
-	if (virtio_has(vdev, VIRTIO_NET_F_SPEED_DUPLEX))
+	/* "Device configuration layout": speeds above 0x7fffffff and other modes are unknown; the driver re-reads after each change */
+	if (virtio_has(vdev, VIRTIO_NET_F_SPEED_DUPLEX)) {
 		speed = virtio_config_u32(vdev, FIELD(speed), UINT32_MAX);
+		duplex = virtio_config_u8(vdev, FIELD(duplex), UINT8_MAX);
+	}
 	net->device.speed = speed > INT32_MAX ? 0 : speed;
+	net->device.duplex = duplex < ARRAY_SIZE(modes) ? modes[duplex] : NET_DUPLEX_UNKNOWN;
 	/* "Device configuration layout": active without STATUS */
 	return !virtio_has(vdev, VIRTIO_NET_F_STATUS) || (virtio_config_u16(vdev, FIELD(status), 0) & VIRTIO_NET_S_LINK_UP);
 }

@@ -28,6 +28,13 @@ struct virtio_net_hdr {
 _Static_assert(sizeof(struct virtio_net_hdr) == 12, "virtio_net_hdr");
 _Static_assert(sizeof(struct virtio_net_hdr) <= NET_HEADROOM, "the header fits the headroom");
 
+/* Of its flags and gso_type, what a frame is refused for */
+enum {
+	VIRTIO_NET_HDR_F_NEEDS_CSUM = 1,
+	VIRTIO_NET_HDR_F_UDP_TUNNEL_CSUM = 8,
+	VIRTIO_NET_HDR_GSO_UDP_TUNNEL = 0x20 | 0x40, /* _IPV4 and _IPV6 */
+};
+
 #define ETHERNET_HEADER 14u
 #define BUF_CAPACITY (NET_BUF_BYTES - NET_HEADROOM)
 #define TX_FRAGMENTS 17u /* buffers of one frame: 64 KiB in pages */

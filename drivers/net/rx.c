@@ -96,7 +96,16 @@ static bool rx_merge(const struct net *net, struct virtq *vq, struct net_buf *he
 	return true;
 }
 
-/* A frame from the request that begins with `head`. False: there is none in it. */
+/* "Processing of Incoming Packets": MUST NOT accept a packet over both kinds of UDP tunnel, over one with flags that do not go with
+ * it, or over none but with its checksum. As no tunnel feature is accepted, no packet over any is due. */
+static bool rx_acceptable(const struct virtio_net_hdr *header)
+{
+	const uint8_t contradiction = VIRTIO_NET_HDR_F_NEEDS_CSUM | VIRTIO_NET_HDR_F_UDP_TUNNEL_CSUM;
+
+	return !(header->gso_type & VIRTIO_NET_HDR_GSO_UDP_TUNNEL) && (header->flags & contradiction) != contradiction;
+}
+
+/* A frame from the request that begins with `head`. False: there is none in it, or none to be accepted. */
 static bool rx_take(const struct net *net, struct virtq *vq, struct net_buf *head, uint32_t written)
 {
 	const struct virtio_net_hdr *header = (const void *)(head->data - net->header);
@@ -110,7 +119,7 @@ static bool rx_take(const struct net *net, struct virtq *vq, struct net_buf *hea
 	if (count < 1 || count > vq->size)
 		return false;
 	rx_spread(head, written - net->header);
-	return count == 1 || rx_merge(net, vq, head, count - 1);
+	return (count == 1 || rx_merge(net, vq, head, count - 1)) && rx_acceptable(header);
 }
 
 /* The next frame; NULL: none. */

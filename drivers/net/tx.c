@@ -122,6 +122,10 @@ unsigned virtio_net_tx_burst(struct net_device *device, struct net_buf **bufs, u
 	struct net *net = container_of(device, struct net, device);
 	unsigned taken = 0, before;
 
+	if (unlikely(!net->tx)) {
+		net->tx_starved = true; /* until the restart */
+		return 0;
+	}
 	tx_harvest(net, net->tx);
 	before = net->tx_in_flight;
 	while (net->tx && taken < count) {
@@ -138,7 +142,9 @@ unsigned virtio_net_tx_burst(struct net_device *device, struct net_buf **bufs, u
 	}
 	if (taken < count || !count)
 		tx_await(net);
-	if (net->tx && net->tx_in_flight != before)
+	if (unlikely(!net->tx)) /* stopped inside a done() */
+		return taken;
+	if (net->tx_in_flight != before)
 		virtq_kick_later(net->tx);
 	if (net->tx_in_flight && !net->tx_timer.active) {
 		net->tx_look_ns = LOOK_FIRST_NS;

@@ -46,6 +46,12 @@ struct net_ops {
 	void (*rx_again)(struct net_device *device); /* call rx_ready() soon */
 };
 
+enum net_duplex {
+	NET_DUPLEX_UNKNOWN,
+	NET_DUPLEX_HALF,
+	NET_DUPLEX_FULL
+};
+
 struct net_device {
 	struct class_node node;
 	const struct net_ops *ops;
@@ -53,6 +59,7 @@ struct net_device {
 	uint16_t mtu; /* payload of a frame, 1500 where not told */
 	bool link_up, mac_is_random;
 	uint32_t speed; /* Mbit/s, 0: unknown */
+	enum net_duplex duplex;
 	bool gone;
 	uint64_t link_changes;
 	uint64_t tx_frames, tx_bytes, tx_errors, rx_frames, rx_bytes, rx_errors;

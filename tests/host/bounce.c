@@ -34,9 +34,9 @@ struct bounce_counts bounce_counts;
 
 static struct swdev *owner;
 static uint8_t *window;
-static size_t window_bytes, units, cursor;
-static struct piece *pieces; /* by unit, */
-static uint32_t *heads;      /* and to which piece a unit belongs: its index + 1; 0: free */
+static size_t units, cursor, mapped_bytes, mapped_limit;
+static struct piece *pieces;                                  /* by unit, */
+static uint32_t *heads;                                       /* and to which piece a unit belongs: its index + 1; 0: free */
 static unsigned map_first, map_last, alloc_first, alloc_last; /* calls that are refused */
 
 static size_t units_of(size_t size) { return (size + UNIT - 1) / UNIT + 1; }
@@ -91,7 +91,8 @@ static struct piece *piece_at(uint64_t address)
 {
 	uint64_t offset = address - FIRST_ADDRESS;
 
-	return address >= FIRST_ADDRESS && offset < window_bytes && heads[offset / UNIT] ? &pieces[heads[offset / UNIT] - 1] : NULL;
+	return address >= FIRST_ADDRESS && offset < WINDOW_BYTES && heads[offset / UNIT] ? &pieces[heads[offset / UNIT] - 1]
+	                                                                                 : NULL;
 }
 
 /* The same, where the address is its first; a violation otherwise. */
@@ -101,7 +102,8 @@ static struct piece *piece_from(uint64_t address, size_t size, const char *what)
 
 	if (piece && address_of(piece) == address && piece->size == size)
 		return piece;
-	swdev_violation(owner, "%s of %zu bytes at %#llx, where %zu are", what, size, (unsigned long long)address, piece ? piece->size : 0);
+	swdev_violation(owner, "%s of %zu bytes at %#llx, where %zu are", what, size, (unsigned long long)address,
+	                piece ? piece->size : 0);
 	return NULL;
 }
 
@@ -151,9 +153,11 @@ static dma_addr_t map(struct dma_device *dma, void *memory, size_t size, enum dm
 		return DMA_ERROR;
 	if (memory_is_poisoned(memory, size))
 		swdev_violation(owner, "map() of %zu bytes, some of which are free or mapped already", size);
-	piece = take_room(size, 1, (uintptr_t)memory % 8);
-	if (!piece)
+	piece = size > mapped_limit - mapped_bytes ? NULL : take_room(size, 1, (uintptr_t)memory % 8);
+	if (!piece) {
+		bounce_counts.failed++;
 		return DMA_ERROR;
+	}
 	piece->original = memory;
 	piece->dir = dir;
 	/* What the device does not write is junk, not what the driver had there. */
@@ -162,6 +166,7 @@ static dma_addr_t map(struct dma_device *dma, void *memory, size_t size, enum dm
 	else
 		memset(piece->shared, JUNK, size);
 	memory_poison(memory, size);
+	mapped_bytes += size;
 	bounce_counts.mapped++;
 	return address_of(piece);
 }
@@ -180,6 +185,7 @@ static void unmap(struct dma_device *dma, dma_addr_t address, size_t size, enum 
 		memcpy(piece->original, piece->shared, size);
 	else if (memcmp(piece->original, piece->shared, size))
 		swdev_violation(owner, "%zu bytes for the device changed while they were mapped", size);
+	mapped_bytes -= size;
 	bounce_counts.mapped--;
 	give_back(piece);
 }
@@ -198,23 +204,25 @@ static uint64_t translate(struct swdev *dev, uint64_t address, uint64_t length)
 	return (uintptr_t)piece->shared + offset;
 }
 
-void bounce_open(struct swdev *dev, size_t bytes)
+void bounce_open(struct swdev *dev)
 {
 	owner = dev;
-	window_bytes = bytes ? bytes : WINDOW_BYTES;
-	units = window_bytes / UNIT;
-	cursor = 0;
-	window = page_alloc(window_bytes, PAGE_SIZE);
+	units = WINDOW_BYTES / UNIT;
+	cursor = mapped_bytes = 0;
+	mapped_limit = SIZE_MAX;
+	window = page_alloc(WINDOW_BYTES, PAGE_SIZE);
 	pieces = calloc(units, sizeof(*pieces));
 	heads = calloc(units, sizeof(*heads));
 	assert_non_null(window);
-	memory_poison(window, window_bytes);
+	memory_poison(window, WINDOW_BYTES);
 	bounce_counts = (struct bounce_counts){};
 	map_first = map_last = alloc_first = alloc_last = 0;
 	dev->offered |= FEATURE(F_ACCESS_PLATFORM);
 	dev->dma.ops = &ops;
 	dev->translate = translate;
 }
+
+void bounce_limit(size_t bytes) { mapped_limit = bytes; }
 
 void bounce_fail_maps(unsigned first, unsigned count)
 {
@@ -230,8 +238,8 @@ void bounce_fail_allocs(unsigned first, unsigned count)
 
 void bounce_close(void)
 {
-	memory_unpoison(window, window_bytes);
-	page_free(window, window_bytes);
+	memory_unpoison(window, WINDOW_BYTES);
+	page_free(window, WINDOW_BYTES);
 	free(pieces);
 	free(heads);
 	if (bounce_counts.mapped || bounce_counts.allocated)

@@ -20,8 +20,11 @@ struct bounce_counts {
 };
 extern struct bounce_counts bounce_counts;
 
-/* The next device to be plugged goes through it: front direct. The window has room for `bytes`; 0: enough. */
-void bounce_open(struct swdev *dev, size_t bytes);
+/* Before it is plugged (front direct): the device goes through the backend. */
+void bounce_open(struct swdev *dev);
+
+/* No more than so many bytes are mapped at once; map() refuses the rest. */
+void bounce_limit(size_t bytes);
 
 /* Refuse `count` calls of map() from the `first` on (1: the next one); of alloc() likewise. */
 void bounce_fail_maps(unsigned first, unsigned count);

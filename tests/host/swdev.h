@@ -146,6 +146,9 @@ struct swdev {
 	uint16_t vectors; /* front pci: MSI-X entries; 0: none */
 	unsigned direct_irq;   /* front direct: an enum virtio_irq_mode */
 	bool transitional, no_line; /* front pci: also has the legacy interface; has no INTx */
+	bool legacy_choice;         /* of a transitional device: the driver will use the legacy interface */
+	bool window, ports; /* front pci: BAR 4 has no address, so there is only the capability's window; BAR 4 is I/O */
+	uint64_t shm_base, shm_size; /* shared memory region 1; 0: none */
 	bool mmio_level;       /* front mmio: the line is level-triggered */
 	struct dma_device dma; /* front direct: the driver's side of the DMA seam */
 	uint16_t config_size;  /* bytes of configuration space; the type's unless the test makes it smaller */

@@ -53,6 +53,7 @@ struct bank {
 	struct mmio_slot slot;
 	uint32_t device_sel, driver_sel, page_size, queue_align;
 	bool device_sel_set, driver_sel_set;
+	uint32_t shm_sel;
 	uint16_t queue_sel;
 	bool checked; /* magic, version and id were read */
 	unsigned magic_reads;
@@ -133,9 +134,10 @@ static uint32_t read_register(struct swdev *dev, uint64_t offset)
 			return swdev_generation_read(dev);
 		case SHM_LEN:
 		case SHM_LEN + 4:
+			return half(bank->shm_sel == 1 && dev->shm_size ? dev->shm_size : UINT64_MAX, offset);
 		case SHM_BASE:
 		case SHM_BASE + 4:
-			return half(UINT64_MAX, offset);
+			return half(bank->shm_sel == 1 && dev->shm_size ? dev->shm_base : UINT64_MAX, offset);
 		}
 	}
 	swdev_violation(dev, "register %#x was read", (unsigned)offset);
@@ -292,6 +294,9 @@ static void write_register(struct swdev *dev, uint64_t offset, uint32_t value)
 		swdev_status_write(dev, (uint8_t)value);
 		break;
 	case SHM_SEL:
+		if (dev->legacy)
+			swdev_violation(dev, "SHMSel written");
+		bank->shm_sel = value;
 		break;
 	default:
 		swdev_violation(dev, "register %#x was written", (unsigned)offset);

@@ -99,7 +99,7 @@ static void transmit(struct swdev *dev, const struct swdev_chain *chain)
 	uint32_t header = header_bytes(dev);
 	uint64_t length = chain->readable_bytes - header;
 	uint32_t most = (swdev_has(dev, NET_F_MTU) ? get16(dev->config + 10) : 1500u) + 14u;
-	uint8_t bytes[12 + 65536] __attribute__((aligned(8))) = {0};
+	uint8_t bytes[12 + 14 + 65535] __attribute__((aligned(8))) = {0};
 
 	if (chain->writable)
 		swdev_violation(dev, "a device-writable element in transmitq");
@@ -179,8 +179,11 @@ static void receive(struct swdev *dev)
 			free(frame);
 			continue;
 		}
-		if (nic->absurd_header)
+		if (nic->absurd_header) {
 			memset(head, 0xff, 10);
+			head[0] &= (uint8_t)~8; /* but nothing of UDP tunnels, for which the driver may not accept the frame */
+			head[1] &= (uint8_t)~0x60;
+		}
 		put16(head + 10, nic->lies ? nic->false_num_buffers : (uint16_t)count);
 		nic->received++;
 		for (bool first = true; count; count--, first = false) {

@@ -103,6 +103,32 @@ static void ports_write(void *context, uint16_t bdf, uint16_t offset, unsigned w
 		function_write(dev, offset, width, value);
 }
 
+/* ---- BARs ---- */
+
+static void add_bar(struct swdev *dev, unsigned index, bool io, bool is_64, uint64_t size, unsigned slot)
+{
+	struct swdev_pci *pci = swdev_pci_of(dev);
+	struct swdev_pci_bar *bar = &pci->bars[index];
+	uint64_t base = 0xfe000000 + slot * 0x10000u;
+
+	if (io)
+		base = size > 0x100 ? 0x4000 : 0xc000 + slot * 0x100u;
+	else if (is_64)
+		base = size > 0x10000 ? size : UINT64_C(0x800000000) + slot * UINT64_C(0x10000);
+
+	*bar = (struct swdev_pci_bar){.size = size, .base = base, .flags = io ? 1 : is_64 ? 0xc : 0, .is_64 = is_64, .dev = dev, .index = index};
+	bar->region = (struct host_region){.base = base, .size = size, .read = swdev_pci_bar_read, .write = swdev_pci_bar_write, .context = bar};
+	if (dev->window && index == 4)
+		base = 0; /* as nobody assigned it */
+	put32(pci->config + 0x10 + 4 * index, (uint32_t)base | bar->flags);
+	if (is_64)
+		put32(pci->config + 0x14 + 4 * index, (uint32_t)(base >> 32));
+	if (io)
+		host_pio_add(&bar->region);
+	else
+		host_mmio_add(&bar->region);
+}
+
 /* ---- capabilities ---- */
 
 /* Append `length` bytes to the list of capabilities; returns where. */
@@ -121,7 +147,7 @@ static uint8_t add_capability(struct swdev_pci *pci, uint8_t id, const void *bod
 /* "Virtio Structure PCI Capabilities" */
 static uint8_t add_virtio(struct swdev_pci *pci, uint8_t type, uint8_t bar, uint32_t offset, uint32_t bytes, uint8_t length)
 {
-	uint8_t body[18] = {length, type, bar};
+	uint8_t body[22] = {length, type, bar};
 
 	memcpy(body + 6, &offset, 4);
 	memcpy(body + 10, &bytes, 4);
@@ -150,6 +176,14 @@ static void add_capabilities(struct swdev *dev)
 		if (dev->config_size)
 			pci->device_cap = add_virtio(pci, CAP_DEVICE, 4, DEVICE_AT, dev->config_size, 16);
 		pci->cfg_cap = add_virtio(pci, CAP_PCI_CFG, 0, 0, 0, 20);
+		if (dev->shm_size) {
+			uint8_t at = add_virtio(pci, CAP_SHARED_MEMORY, 2, (uint32_t)dev->shm_base, (uint32_t)dev->shm_size, 24);
+
+			pci->config[at + 5] = 1; /* id */
+			put32(pci->config + at + 16, (uint32_t)(dev->shm_base >> 32));
+			put32(pci->config + at + 20, (uint32_t)(dev->shm_size >> 32));
+			add_bar(dev, 2, false, true, UINT64_C(1) << 36, pci->slot);
+		}
 	}
 	if (pci->last_link != 0x34)
 		put16(pci->config + 6, 0x0010); /* status: there is a list */
@@ -163,23 +197,6 @@ static uint16_t transitional_id(const struct swdev *dev)
 	static const uint16_t ids[] = {[1] = 0x1000, [2] = 0x1001, [3] = 0x1003, [4] = 0x1005};
 
 	return dev->type->id < 5 ? ids[dev->type->id] : 0x1010;
-}
-
-static void add_bar(struct swdev *dev, unsigned index, bool io, bool is_64, uint64_t size, unsigned slot)
-{
-	struct swdev_pci *pci = swdev_pci_of(dev);
-	struct swdev_pci_bar *bar = &pci->bars[index];
-	uint64_t base = io ? 0xc000 + slot * 0x100u : is_64 ? UINT64_C(0x800000000) + slot * UINT64_C(0x10000) : 0xfe000000 + slot * 0x10000u;
-
-	*bar = (struct swdev_pci_bar){.size = size, .base = base, .flags = io ? 1 : is_64 ? 0xc : 0, .is_64 = is_64, .dev = dev, .index = index};
-	bar->region = (struct host_region){.base = base, .size = size, .read = swdev_pci_bar_read, .write = swdev_pci_bar_write, .context = bar};
-	put32(pci->config + 0x10 + 4 * index, (uint32_t)base | bar->flags);
-	if (is_64)
-		put32(pci->config + 0x14 + 4 * index, (uint32_t)(base >> 32));
-	if (io)
-		host_pio_add(&bar->region);
-	else
-		host_mmio_add(&bar->region);
 }
 
 static void fill_header(struct swdev *dev, unsigned slot)
@@ -201,7 +218,7 @@ static void fill_header(struct swdev *dev, unsigned slot)
 	if (dev->vectors)
 		add_bar(dev, 1, false, false, 0x10000, slot);
 	if (!dev->legacy)
-		add_bar(dev, 4, false, true, 0x10000, slot);
+		add_bar(dev, 4, dev->ports, !dev->ports, dev->ports ? 0x4000 : 0x10000, slot);
 }
 
 static int plug(struct swdev *dev)

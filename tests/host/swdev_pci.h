@@ -9,9 +9,15 @@
 
 #include "swdev_impl.h"
 
-enum { CAP_COMMON = 1, CAP_NOTIFY = 2, CAP_ISR = 3, CAP_DEVICE = 4, CAP_PCI_CFG = 5 };
+enum { CAP_COMMON = 1, CAP_NOTIFY = 2, CAP_ISR = 3, CAP_DEVICE = 4, CAP_PCI_CFG = 5, CAP_SHARED_MEMORY = 8 };
 enum { COMMON_AT = 0, ISR_AT = 0x1000, DEVICE_AT = 0x2000, NOTIFY_AT = 0x3000, NOTIFY_BYTES = 0x1000, NOTIFY_MULTIPLIER = 4 };
 enum { PCI_COMMAND_REG = 4, MSIX_MAX = 2048 };
+
+/* queue_notif_config_data: anything but the index itself */
+static inline uint16_t swdev_pci_notify_name(const struct swdev *dev, uint16_t queue)
+{
+	return swdev_has(dev, F_NOTIF_CONFIG_DATA) ? (uint16_t)(queue + 0x140) : queue;
+}
 
 struct swdev_pci_bar {
 	uint64_t base, size;

@@ -100,7 +100,7 @@ static uint32_t common_queue_read(struct swdev *dev, uint64_t offset)
 	case QUEUE_NOTIFY_OFF:
 		return swdev_tell(dev, REG_NOTIFY_OFF, index, index);
 	case QUEUE_NOTIF_CONFIG_DATA:
-		return index;
+		return swdev_pci_notify_name(dev, index);
 	case QUEUE_RESET:
 		return swdev_tell(dev, REG_QUEUE_RESET, index, 0);
 	default:
@@ -227,12 +227,13 @@ static void common_write(struct swdev *dev, uint64_t offset, unsigned width, uin
 static void notify(struct swdev *dev, uint64_t offset, unsigned width, uint32_t value)
 {
 	unsigned wanted = swdev_has(dev, F_NOTIFICATION_DATA) ? 4 : 2;
+	uint16_t index = (uint16_t)(offset / NOTIFY_MULTIPLIER);
 
 	if (width != wanted)
 		swdev_violation(dev, "a notification of %u bytes", width);
-	if (offset % NOTIFY_MULTIPLIER || offset / NOTIFY_MULTIPLIER != (value & 0xffff))
+	if (offset % NOTIFY_MULTIPLIER || swdev_pci_notify_name(dev, index) != (value & 0xffff))
 		swdev_violation(dev, "notification %#x at offset %u", value, (unsigned)offset);
-	swdev_notify(dev, value);
+	swdev_notify(dev, (value & 0xffff0000) | index);
 }
 
 /* ---- BAR 4 ---- */
@@ -409,6 +410,7 @@ static uint32_t bar_read(struct swdev *dev, unsigned index, uint64_t offset, uns
 
 	switch (index) {
 	case 0:
+		dev->legacy |= dev->legacy_choice;
 		return legacy_read(dev, offset, width);
 	case 1:
 		word = table_word(dev, offset, width);
@@ -422,6 +424,8 @@ static void bar_write(struct swdev *dev, unsigned index, uint64_t offset, unsign
 {
 	switch (index) {
 	case 0:
+		/* "Legacy Interface: A Note on Feature Bits": who uses it has not acknowledged VERSION_1 */
+		dev->legacy |= dev->legacy_choice;
 		legacy_write(dev, offset, width, value);
 		break;
 	case 1:

@@ -5,11 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/asan_interface.h>
-#endif
-
 #include <base/cmdline.h>
+#include <base/poison.h>
 #include <host.h>
 
 #include "swdev_impl.h"
@@ -20,17 +17,6 @@ unsigned swdev_lies_told;
 
 /* ---- memory ---- */
 
-/* lib/page.c tells the address sanitizer what is allocated. */
-static bool is_free(void *memory, size_t bytes)
-{
-#ifdef __SANITIZE_ADDRESS__
-	return __asan_region_is_poisoned(memory, bytes) != NULL;
-#else
-	(void)memory, (void)bytes;
-	return false;
-#endif
-}
-
 void *swdev_memory(struct swdev *dev, uint64_t address, uint64_t length, const char *what)
 {
 	const char *what_else = "that is not RAM";
@@ -38,7 +24,7 @@ void *swdev_memory(struct swdev *dev, uint64_t address, uint64_t length, const c
 	if (dev->translate)
 		address = dev->translate(dev, address, length);
 	if (length && host_is_ram(address, length)) {
-		if (!is_free((void *)(uintptr_t)address, length))
+		if (!memory_is_poisoned((void *)(uintptr_t)address, length)) /* lib/page.c poisons what is free */
 			return (void *)(uintptr_t)address;
 		what_else = "it is free, or beyond the end of an allocation";
 	}

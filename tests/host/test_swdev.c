@@ -589,10 +589,15 @@ static const struct rule rules[] = {
 static void is_seen(void **state)
 {
 	const struct rule *rule = *state;
-	struct swdev *dev = swdev_new(strncmp(rule->name, "config", 6) ? &swdev_echo : &swdev_blk);
-	char first[sizeof(dev->first_violation)];
+	char first[sizeof(((struct swdev *)0)->first_violation)];
+	struct swdev *dev;
 	unsigned violations;
 
+#ifndef __SANITIZE_ADDRESS__
+	if (rule->breaks == freed_in_flight || rule->breaks == beyond_allocation)
+		skip(); /* what is allocated is known from the sanitizer */
+#endif
+	dev = swdev_new(strncmp(rule->name, "config", 6) ? &swdev_echo : &swdev_blk);
 	memory = page_alloc(5 * PAGE_SIZE, PAGE_SIZE);
 	dev->quiet = true;
 	dev->legacy = rule->legacy;

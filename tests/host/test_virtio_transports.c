@@ -1,6 +1,7 @@
 /*
  * Every driver over every way to reach its device, each with each kind of interrupt: honest devices, real data, all bytes checked.
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +12,9 @@
 
 #include <base/event.h>
 #include <base/page.h>
+#include <class/block.h>
 #include <host.h>
+#include <virtio/transport.h>
 #include <virtio/virtio.h>
 
 #include "swdev_impl.h"
@@ -24,7 +27,8 @@ static const struct swdev_type *const types[] = {&swdev_blk, &swdev_net, &swdev_
 struct way {
 	const char *name;
 	const struct swdev_front *front;
-	bool legacy, level, transitional, no_line;
+	bool legacy, level, transitional, no_line, window, ports;
+	uint64_t features;
 	uint16_t vectors; /* UINT16_MAX: as many as the device likes */
 	unsigned irq, expected_irq;
 };
@@ -44,6 +48,15 @@ static const struct way ways[] = {
 	{"pci, intx", &swdev_pci, .vectors = 0, .expected_irq = VIRTIO_IRQ_LINE},
 	{"pci, poll", &swdev_pci, .vectors = 0, .no_line = true, .expected_irq = VIRTIO_IRQ_POLL},
 	{"pci, transitional", &swdev_pci, .transitional = true, .vectors = UINT16_MAX, .expected_irq = VIRTIO_IRQ_MSIX},
+	{"pci, window", &swdev_pci, .window = true, .vectors = UINT16_MAX, .expected_irq = VIRTIO_IRQ_MSIX},
+	{"pci, window, intx", &swdev_pci, .window = true, .vectors = 0, .expected_irq = VIRTIO_IRQ_LINE},
+	{"pci, ports", &swdev_pci, .ports = true, .vectors = UINT16_MAX, .expected_irq = VIRTIO_IRQ_MSIX},
+	{"pci, notify data", &swdev_pci, .features = FEATURE(F_NOTIFICATION_DATA), .vectors = UINT16_MAX},
+	{"pci, notify config data", &swdev_pci, .features = FEATURE(F_NOTIF_CONFIG_DATA), .vectors = UINT16_MAX},
+	{"pci, both", &swdev_pci, .features = FEATURE(F_NOTIF_CONFIG_DATA) | FEATURE(F_NOTIFICATION_DATA), .vectors = UINT16_MAX},
+	{"pci, ports, both", &swdev_pci, .ports = true, .features = FEATURE(F_NOTIF_CONFIG_DATA) | FEATURE(F_NOTIFICATION_DATA), .vectors = UINT16_MAX},
+	{"pci, window, both", &swdev_pci, .window = true, .features = FEATURE(F_NOTIF_CONFIG_DATA) | FEATURE(F_NOTIFICATION_DATA), .vectors = UINT16_MAX},
+	{"mmio, notify data", &swdev_mmio, .features = FEATURE(F_NOTIFICATION_DATA), .expected_irq = VIRTIO_IRQ_LINE},
 	{"pci, legacy", &swdev_pci, .legacy = true, .vectors = UINT16_MAX, .expected_irq = VIRTIO_IRQ_MSIX},
 	{"pci, legacy, intx", &swdev_pci, .legacy = true, .vectors = 0, .expected_irq = VIRTIO_IRQ_LINE},
 };
@@ -56,6 +69,9 @@ static struct swdev *make(const struct way *way, const struct swdev_type *type)
 	dev->mmio_level = way->level;
 	dev->transitional = way->transitional;
 	dev->no_line = way->no_line;
+	dev->window = way->window;
+	dev->ports = way->ports;
+	dev->offered |= way->features;
 	dev->direct_irq = way->irq;
 	if (way->vectors != UINT16_MAX)
 		dev->vectors = way->vectors;
@@ -80,6 +96,7 @@ static void one(const struct way *way, const struct swdev_type *type)
 	/* A queue for each vector: 2 are enough for a device of one queue. */
 	if (dev->vdev->irq_mode != way->expected_irq && !(way->vectors == 2 && dev->queue_count == 1))
 		fail_with_log(way, dev, "another kind of interrupt");
+	assert_int_equal(dev->accepted & way->features, way->features);
 	work = swdev_work_begin(dev, 40);
 	if (!work || !swdev_work_wait(work, SWDEV_WORK_NS))
 		fail_with_log(way, dev, "the work was not done");
@@ -98,10 +115,83 @@ static void every_driver_every_way(void **state)
 			one(&ways[w], types[t]);
 }
 
+/* Configuration changes are heard of over every kind of interrupt. */
+static void configuration_changes(void **state)
+{
+	(void)state;
+	for (unsigned w = 0; w < ARRAY_SIZE(ways); w++) {
+		struct swdev *dev = make(&ways[w], &swdev_blk);
+
+		assert_int_equal(swdev_plug(dev, ways[w].front), 0);
+		for (unsigned i = 1; i < 5; i++) {
+			swdev_disk_resize(dev, 2048 * i + 8);
+			loop_sleep(50000000);
+			if (block_find(dev->vdev->name)->capacity != 2048 * i + 8)
+				fail_with_log(&ways[w], dev, "a change of the capacity was not heard of");
+		}
+		swdev_needs_reset(dev);
+		loop_sleep(50000000);
+		if (dev->resets != 3)
+			fail_with_log(&ways[w], dev, "DEVICE_NEEDS_RESET was not heard of");
+		assert_int_equal(swdev_unplug(dev), 0);
+	}
+}
+
+static void shared_memory(void **state)
+{
+	static const struct swdev_front *const fronts[] = {&swdev_mmio, &swdev_pci};
+
+	(void)state;
+	for (unsigned f = 0; f < ARRAY_SIZE(fronts); f++) {
+		struct swdev *dev = swdev_new(&swdev_entropy);
+		struct virtio_shm region = {0};
+
+		dev->shm_base = f ? 0x100000000 : 0x7000000000; /* in BAR 2; physical */
+		dev->shm_size = UINT64_C(5) << 32;
+		assert_int_equal(swdev_plug(dev, fronts[f]), 0);
+		assert_int_equal(dev->vdev->ops->shm_region(dev->vdev, 0, &region), -ENOENT);
+		assert_int_equal(dev->vdev->ops->shm_region(dev->vdev, 1, &region), 0);
+		assert_int_equal(region.length, UINT64_C(5) << 32);
+		assert_int_equal(region.phys, f ? (UINT64_C(1) << 36) + 0x100000000 : 0x7000000000);
+		assert_non_null((void *)(uintptr_t)region.memory);
+		assert_int_equal(swdev_unplug(dev), 0);
+
+		dev = swdev_new(&swdev_entropy); /* beyond what there is */
+		dev->shm_base = f ? UINT64_C(1) << 35 : UINT64_C(1) << 63;
+		dev->shm_size = (UINT64_C(1) << 35) + 4096;
+		assert_int_equal(swdev_plug(dev, fronts[f]), 0);
+		assert_int_equal(dev->vdev->ops->shm_region(dev->vdev, 1, &region), -EIO);
+		assert_int_equal(swdev_unplug(dev), 0);
+	}
+}
+
+/* The platform grants few messages, or none: fewer vectors, then the line. */
+static void few_messages(void **state)
+{
+	(void)state;
+	for (unsigned messages = 0; messages < 4; messages++) {
+		static const enum virtio_irq_mode modes[] = {VIRTIO_IRQ_LINE, VIRTIO_IRQ_MSIX_ONE, VIRTIO_IRQ_MSIX_SHARED, VIRTIO_IRQ_MSIX};
+		struct swdev *dev = swdev_new(&swdev_net);
+		struct swdev_work *work;
+
+		host_message_limit = messages;
+		assert_int_equal(swdev_plug(dev, &swdev_pci), 0);
+		assert_int_equal(dev->vdev->irq_mode, modes[messages]);
+		work = swdev_work_begin(dev, 30);
+		assert_true(swdev_work_wait(work, SWDEV_WORK_NS));
+		assert_int_equal(swdev_unplug(dev), 0);
+		swdev_work_end(work);
+	}
+	host_message_limit = 1024;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_driver_every_way),
+		cmocka_unit_test(configuration_changes),
+		cmocka_unit_test(shared_memory),
+		cmocka_unit_test(few_messages),
 	};
 
 	swdev_machine(64u << 20);

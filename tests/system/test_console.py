@@ -53,3 +53,12 @@ def test_conversation(make_vm, machine):
     while data := host.recv(4096):
         received += data
     vm.check(received == pattern(SEED, 0, 20), f"the host got {received!r}")
+
+
+@pytest.mark.parametrize("properties, told", [({}, True), ({"emergency-write": False}, False)], ids=["offered", "not offered"])
+def test_emergency_write(make_vm, properties, told):
+    vm = make_vm("q35")
+    outgoing = vm.console_file(b"", **properties)
+    vm.run(60)
+    lines = b"vireo: selftest of console0\r\n" + (b"vireo: past the queue\r\n" if told else b"")
+    vm.check(outgoing.read_bytes() == lines, f"the host got {outgoing.read_bytes()!r}")

@@ -51,9 +51,13 @@ class Qmp:
         self.greeting = json.loads(self.lines.readline())
         self("qmp_capabilities")
 
-    def __call__(self, command, **arguments):
+    def post(self, command, **arguments):
+        """The last command, whose answer QEMU may not live to give."""
         self.lines.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
         self.lines.flush()
+
+    def __call__(self, command, **arguments):
+        self.post(command, **arguments)
         while True:
             line = self.lines.readline()
             if not line:

@@ -16,6 +16,9 @@ typedef uint64_t dma_addr_t;
 
 #define DMA_ERROR (~(dma_addr_t)0)
 
+/* A backend maps as much in one piece, at least while nothing else is mapped. */
+#define DMA_PIECE_MAX 65536u
+
 enum dma_dir { DMA_TO_DEVICE, DMA_FROM_DEVICE };
 
 struct dma_device;
@@ -38,7 +41,7 @@ struct dma_device {
 [[gnu::warn_unused_result]] void *dma_alloc(struct dma_device *dma, size_t size, size_t alignment, dma_addr_t *addr);
 void dma_free(struct dma_device *dma, void *memory, size_t size, dma_addr_t addr);
 
-/* DMA_ERROR: the backend has no room. */
+/* DMA_ERROR: the backend has no room now. */
 static inline dma_addr_t dma_map(struct dma_device *dma, void *memory, size_t size, enum dma_dir dir)
 {
 	return likely(!dma->ops) ? mmu_virt_to_phys(memory) : dma->ops->map(dma, memory, size, dir);
