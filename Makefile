@@ -193,13 +193,14 @@ run: export RUN_DIR := $(BUILD)/run
 export QEMU
 
 # ---- host tests: the real sources on this machine, against arch/host and a software device, under sanitizers ----
-# HOST_KIND: test (ASan and UBSan), coverage (gcov), fuzz (clang's libFuzzer): each has objects of its own.
+# HOST_KIND: test (ASan and UBSan), coverage (gcov), fuzz (clang's libFuzzer), tsan (threads): each has objects of its own.
 HOST_KIND ?= test
 HOST_CC   ?= $(if $(filter fuzz,$(HOST_KIND)),clang,gcc)
 H         := $(BUILD)/host/$(HOST_KIND)
 HOST_FLAGS_test     := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 HOST_FLAGS_coverage := -O0 --coverage
 HOST_FLAGS_fuzz     := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+HOST_FLAGS_tsan     := -O2 -fsanitize=thread -Wno-tsan -include arch/host/include/tsan.h
 HOST_FLAGS   = $(LANGUAGE) $(WARNINGS) -g -fno-omit-frame-pointer -pthread -D_GNU_SOURCE -Iarch/host/include -Itests/host $(HOST_FLAGS_$(HOST_KIND))
 HOST_SRC    := $(sort $(wildcard lib/*.c lib/class/*.c virtio/*.c drivers/*/*.c arch/host/*.c) \
                $(filter-out $(wildcard tests/host/test_*.c),$(wildcard tests/host/*.c)))

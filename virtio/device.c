@@ -179,14 +179,8 @@ static void run_config(struct event *event)
 /* Whether a configuration change may be behind an interrupt of this kind; acknowledges it where that is needed. */
 static bool shared_config_change(struct virtio_device *vdev)
 {
-	uint32_t generation;
-
 	switch (vdev->irq_mode) {
-	case VIRTIO_IRQ_MSIX_ONE: /* the vector does not tell: ask the generation count */
-		generation = vdev->ops->config_generation(vdev);
-		if (generation == vdev->generation)
-			return vdev->ops->get_status(vdev) & VIRTIO_STATUS_DEVICE_NEEDS_RESET;
-		vdev->generation = generation;
+	case VIRTIO_IRQ_MSIX_ONE: /* the vector does not tell, and the generation count need not before the change is read */
 		return true;
 	case VIRTIO_IRQ_POLL: /* a register access costs an exit: not in every turn */
 		if (clock_ns() < vdev->config_poll_ns)
@@ -254,7 +248,7 @@ static void take_down(struct virtio_device *vdev)
 	vdev->driver_ok = false;
 	for (unsigned i = 0; i < vdev->queue_count; i++)
 		if (vdev->queues[i])
-			vdev->queues[i]->broken = true;
+			vdev->queues[i]->broken = vdev->queues[i]->closed = true;
 	vdev->driver->stop(vdev);
 	destroy_queues(vdev);
 }

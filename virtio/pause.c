@@ -15,7 +15,7 @@ int virtio_queue_reset(struct virtio_device *vdev, unsigned queue)
 	if (queue >= vdev->queue_count)
 		return -EINVAL;
 	vq = vdev->queues[queue];
-	if (vq->broken)
+	if (vq->closed)
 		return -EIO;
 	error = virtq_reset(vq);
 	if (error == -ENOTSUP)
@@ -25,7 +25,7 @@ int virtio_queue_reset(struct virtio_device *vdev, unsigned queue)
 		error = virtq_restart(vq);
 	}
 	if (error) {
-		vq->broken = true;
+		vq->broken = vq->closed = true;
 		virtio_device_broken(vdev, "queue %s cannot be reset", vq->name);
 		return error;
 	}

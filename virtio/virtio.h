@@ -127,7 +127,6 @@ struct virtio_device {
 	bool broken;                /* it broke the rules: recover_event is on its way */
 	unsigned recoveries;        /* in quick succession */
 	uint64_t recovered_ns;      /* the last one */
-	uint32_t generation;        /* of the configuration, as last seen by the shared interrupt */
 	uint64_t config_poll_ns;    /* POLL: when to look for configuration changes again */
 
 	uint16_t queue_count;

@@ -25,7 +25,7 @@ void *virtq_break(struct virtq_ring *q, const char *reason, ...)
 	va_list args;
 
 	if (!q->vq.broken) {
-		q->vq.broken = true;
+		q->vq.broken = q->vq.closed = true;
 		va_start(args, reason);
 		log_format(text, sizeof(text), reason, args);
 		va_end(args);
@@ -74,7 +74,7 @@ int virtq_add(struct virtq *vq, const struct virtq_buf *bufs, uint16_t nreadable
 	uint32_t count = (uint32_t)nreadable + nwritable;
 	uint64_t readable = 0, writable = 0;
 
-	if (unlikely(vq->broken))
+	if (unlikely(vq->closed))
 		return -EIO;
 	/* "Scatter-Gather Support", "Indirect Descriptors": no longer than the queue is, tables included */
 	if (unlikely(!count || count > q->max_buffers || !token))
@@ -180,7 +180,7 @@ bool virtq_kick(struct virtq *vq)
 	struct virtq_ring *q = virtq_ring_of(vq);
 
 	/* "Device Initialization": no notification before DRIVER_OK; virtio_driver_ok() kicks what has gathered */
-	if (!q->added || vq->broken || !vq->vdev->driver_ok)
+	if (!q->added || vq->closed || !vq->vdev->driver_ok)
 		return false;
 	if (vq->packed ? packed_publish(q) : split_publish(q)) {
 		notify(q);
@@ -290,6 +290,7 @@ static void init_ring(struct virtq_ring *q)
 
 int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, const struct virtq_spec *spec, struct virtq **vq_out)
 {
+	static struct dma_device physical;
 	bool packed = virtio_has(vdev, VIRTIO_F_RING_PACKED);
 	size_t private_bytes = sizeof(struct virtq_ring) + sizeof(struct virtq_slot) * size;
 	struct virtq_ring *q = page_alloc(private_bytes, PAGE_SIZE);
@@ -301,7 +302,8 @@ int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, cons
 		.vdev = vdev, .name = spec->name, .context = spec->context, .index = index, .size = size, .packed = packed};
 	event_init(&q->vq.event, run_queue);
 	event_init(&q->kick_event, run_kick);
-	q->dma = &vdev->dma;
+	/* "Reserved Feature Bits": without ACCESS_PLATFORM the device is given physical addresses only */
+	q->dma = virtio_has(vdev, VIRTIO_F_ACCESS_PLATFORM) ? &vdev->dma : &physical;
 	q->callback = spec->callback;
 	q->quiet = spec->quiet || !spec->callback;
 	q->slots = (struct virtq_slot *)(q + 1);
@@ -337,7 +339,7 @@ int virtq_reset(struct virtq *vq)
 {
 	if (!virtio_has(vq->vdev, VIRTIO_F_RING_RESET))
 		return -ENOTSUP;
-	vq->broken = true;
+	vq->closed = true;
 	return vq->vdev->ops->queue_reset(vq->vdev, vq->index);
 }
 
@@ -350,7 +352,7 @@ int virtq_restart(struct virtq *vq)
 	q->added = q->in_flight = q->unpublished = q->oldest = q->detach_next = 0;
 	q->in_batch = false;
 	init_ring(q);
-	vq->broken = false;
+	vq->closed = false;
 	return virtq_enable(vq);
 }
 
@@ -361,7 +363,7 @@ void virtq_destroy(struct virtq *vq)
 	event_cancel(&vq->event);
 	event_cancel(&q->kick_event);
 	timer_stop(&q->retry);
-	vq->broken = true;
+	vq->broken = vq->closed = true;
 	q->leak = vq->vdev->stuck;
 	if (q->active)
 		q->dead = true;

@@ -19,6 +19,7 @@ struct firmware {
 
 bool host_pio_present = true;
 uint64_t (*host_virt_to_phys_hook)(const void *virt);
+void (*host_access_hook)(const struct host_region *region, const struct host_access *access);
 
 static struct host_region *mmio_regions, *pio_regions;
 static struct firmware firmware[FIRMWARE_MAX];
@@ -37,6 +38,7 @@ void host_io_reset(void)
 	host_strays = 0;
 	host_pio_present = true;
 	host_virt_to_phys_hook = NULL;
+	host_access_hook = NULL;
 	host_pci_ports_set(NULL, NULL, NULL);
 	host_pci_window_set(false, 0, 0);
 	host_pci_window_set(true, 0, 0);
@@ -80,13 +82,23 @@ static const struct host_region *find(const struct host_region *region, uint64_t
 	return region;
 }
 
+static void tell(const struct host_region *region, uint64_t address, unsigned width, uint64_t value, bool write)
+{
+	if (host_access_hook)
+		host_access_hook(region, &(struct host_access){address - (region ? region->base : 0), value, width, write});
+}
+
 static uint64_t region_read(const struct host_region *region, uint64_t address, unsigned width)
 {
-	return region && region->read ? region->read(region->context, address - region->base, width) : UINT64_MAX;
+	uint64_t value = region && region->read ? region->read(region->context, address - region->base, width) : UINT64_MAX;
+
+	tell(region, address, width, value, false);
+	return value;
 }
 
 static void region_write(const struct host_region *region, uint64_t address, unsigned width, uint64_t value)
 {
+	tell(region, address, width, value, true);
 	if (region && region->write)
 		region->write(region->context, address - region->base, width, value);
 }

@@ -33,13 +33,11 @@ const char arch_name[] = "host";
 
 bool (*host_idle_hook)(void);
 void (*host_time_hook)(void);
+void (*host_barrier_hook)(enum host_barrier barrier);
 bool host_threads;
 uint64_t host_clock_step;
 int host_end_status;
 char host_panic_text[512];
-#ifdef HOST_TSAN
-unsigned host_barrier_word;
-#endif
 
 static struct boot_info boot;
 static pthread_t cpu_thread;
@@ -278,6 +276,7 @@ const struct boot_info *host_boot(size_t ram_bytes)
 	irq_depth = 0;
 	host_idle_hook = NULL;
 	host_time_hook = NULL;
+	host_barrier_hook = NULL;
 	host_threads = false;
 	idle_count = 0;
 	clock_is_fake = false;

@@ -50,18 +50,8 @@ _Static_assert(sizeof(struct virtio_blk_config) == 40, "virtio_blk_config");
 _Static_assert(offsetof(struct virtio_blk_config, writeback) == 32, "virtio_blk_config.writeback");
 
 /* "Block Device / Device Operation" */
-enum {
-	VIRTIO_BLK_T_IN = 0,
-	VIRTIO_BLK_T_OUT = 1,
-	VIRTIO_BLK_T_FLUSH = 4,
-	VIRTIO_BLK_T_GET_ID = 8
-};
-enum {
-	VIRTIO_BLK_S_OK = 0,
-	VIRTIO_BLK_S_IOERR = 1,
-	VIRTIO_BLK_S_UNSUPP = 2,
-	STATUS_NOT_WRITTEN = 0xff
-};
+enum { VIRTIO_BLK_T_IN = 0, VIRTIO_BLK_T_OUT = 1, VIRTIO_BLK_T_FLUSH = 4, VIRTIO_BLK_T_GET_ID = 8 };
+enum { VIRTIO_BLK_S_OK = 0, VIRTIO_BLK_S_IOERR = 1, VIRTIO_BLK_S_UNSUPP = 2, STATUS_NOT_WRITTEN = 0xff };
 
 struct virtio_blk_req_header {
 	le32 type, reserved;

@@ -18,10 +18,7 @@
 #include <virtio/virtq.h>
 
 /* "Console Device / Feature bits" */
-enum {
-	VIRTIO_CONSOLE_F_SIZE = 0,
-	VIRTIO_CONSOLE_F_EMERG_WRITE = 2
-};
+enum { VIRTIO_CONSOLE_F_SIZE = 0, VIRTIO_CONSOLE_F_EMERG_WRITE = 2 };
 
 /* "Console Device / Device configuration layout" */
 struct virtio_console_config {
@@ -30,11 +27,7 @@ struct virtio_console_config {
 };
 _Static_assert(sizeof(struct virtio_console_config) == 12, "virtio_console_config");
 
-enum {
-	RECEIVEQ,
-	TRANSMITQ,
-	QUEUES
-};
+enum { RECEIVEQ, TRANSMITQ, QUEUES };
 
 #define RX_BUFFERS 32u
 #define RX_BYTES 1024u

@@ -14,12 +14,7 @@
 #define BLOCK_SECTOR 512u /* the unit of addresses, whatever the device's block size */
 #define BLOCK_ID_BYTES 20u
 
-enum block_op {
-	BLOCK_READ,
-	BLOCK_WRITE,
-	BLOCK_FLUSH,
-	BLOCK_GET_ID
-};
+enum block_op { BLOCK_READ, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_GET_ID };
 
 /* A piece of memory: RAM that the DMA seam maps, any alignment. */
 struct block_segment {

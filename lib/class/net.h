@@ -46,11 +46,7 @@ struct net_ops {
 	void (*rx_again)(struct net_device *device); /* call rx_ready() soon */
 };
 
-enum net_duplex {
-	NET_DUPLEX_UNKNOWN,
-	NET_DUPLEX_HALF,
-	NET_DUPLEX_FULL
-};
+enum net_duplex { NET_DUPLEX_UNKNOWN, NET_DUPLEX_HALF, NET_DUPLEX_FULL };
 
 struct net_device {
 	struct class_node node;

@@ -50,7 +50,7 @@ static const struct way {
 };
 
 static const char *const cmdlines[] = {
-	"", "virtio.irq=poll", "virtio.irq=intx", "virtio.irq=msix", "virtio.queue=split", "virtio.queue=packed", "virtio.transport=pci-legacy",
+	"", "virtio.irq=poll", "virtio.irq=intx", "virtio.irq=msix", "virtio.queue=split", "virtio.queue=packed", "virtio.transport=any",
 	"virtio.transport=mmio"};
 
 static const uint16_t sizes[] = {256, 8, 4, 1, 2, 3, 16, 100, 1024, 32768, 65535, 0};
@@ -91,6 +91,8 @@ static uint32_t junk(const struct swdev_chain *chain, struct fuzz_input *in)
 
 static bool serve(struct swdev_queue *queue, struct swdev_chain *chain, uint32_t *written)
 {
+	if (queue->held && swdev_has(d.dev, F_IN_ORDER)) /* then nothing behind it can be used */
+		return false;
 	switch (fuzz_below(&d.whims, 6)) {
 	default:
 		return d.type->serve(queue, chain, written);

@@ -20,6 +20,7 @@
 #define SEGMENTS 8u
 #define FRAMES 64u
 #define KEPT 16u
+#define ETHERNET_HEADER 14u
 
 static struct work {
 	struct swdev *dev;
@@ -274,6 +275,8 @@ static struct net_buf *new_frame(struct fuzz_input *in, unsigned pieces)
 		if (!buf)
 			break;
 		buf->length = fuzz_u16(in) % (buf->capacity + 1);
+		if (!head && buf->length && buf->length < ETHERNET_HEADER) /* less is no frame, and no business of the driver's */
+			buf->length += ETHERNET_HEADER;
 		memset(buf->data, 0x5a, buf->length);
 		*tail = buf;
 		tail = &buf->more;

@@ -59,8 +59,8 @@ bool swdev_chain_add(struct swdev_chain *chain, uint64_t address, uint32_t lengt
 
 static size_t copy(const struct swdev_chain *chain, bool write, uint64_t offset, void *bytes, size_t length)
 {
-	const struct swdev_segment *segment = chain->segments + (write ? chain->readable : 0);
 	unsigned count = write ? chain->writable : chain->readable;
+	const struct swdev_segment *segment = count ? chain->segments + (write ? chain->readable : 0) : NULL;
 	size_t done = 0;
 
 	for (; count && done < length; count--, segment++) {

@@ -223,7 +223,17 @@ static void absurd_status(struct swdev *dev)
 static void num_buffers_none(struct swdev *dev) { swdev_nic(dev)->false_num_buffers = 0, swdev_nic(dev)->lies = true, dev->lies_told++; }
 static void num_buffers_two(struct swdev *dev) { swdev_nic(dev)->false_num_buffers = 2, swdev_nic(dev)->lies = true, dev->lies_told++; }
 static void num_buffers_many(struct swdev *dev) { swdev_nic(dev)->false_num_buffers = 0xffff, swdev_nic(dev)->lies = true, dev->lies_told++; }
-static void absurd_header(struct swdev *dev) { swdev_nic(dev)->absurd_header = true, dev->lies_told++; }
+
+/* But nothing of UDP tunnels, for which the driver may not accept the frame. */
+static void absurd_header(struct swdev *dev)
+{
+	struct swdev_nic *nic = swdev_nic(dev);
+
+	memset(nic->header, 0xff, sizeof(nic->header));
+	nic->header[0] &= (uint8_t)~8;
+	nic->header[1] &= (uint8_t)~0x60;
+	dev->lies_told++;
+}
 
 /* ---- PCI: what configuration space says ---- */
 

@@ -179,11 +179,7 @@ static void receive(struct swdev *dev)
 			free(frame);
 			continue;
 		}
-		if (nic->absurd_header) {
-			memset(head, 0xff, 10);
-			head[0] &= (uint8_t)~8; /* but nothing of UDP tunnels, for which the driver may not accept the frame */
-			head[1] &= (uint8_t)~0x60;
-		}
+		memcpy(head, nic->header, sizeof(nic->header));
 		put16(head + 10, nic->lies ? nic->false_num_buffers : (uint16_t)count);
 		nic->received++;
 		for (bool first = true; count; count--, first = false) {

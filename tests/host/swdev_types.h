@@ -34,7 +34,8 @@ struct swdev_nic {
 	struct swdev_frame *transmitted, **transmitted_tail; /* by the driver, unless loopback */
 	bool loopback;
 	uint64_t sent, received, dropped;
-	bool lies, absurd_header; /* num_buffers is a false one; the rest of the header is */
+	uint8_t header[10]; /* of received frames: flags, gso_type, hdr_len, gso_size, csum_start, csum_offset */
+	bool lies;          /* num_buffers is a false one */
 	uint16_t false_num_buffers;
 };
 static inline struct swdev_nic *swdev_nic(struct swdev *dev) { return dev->state; }

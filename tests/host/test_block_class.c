@@ -429,6 +429,44 @@ static void test_restart(void **state)
 	assert_int_equal(waiting.status, 0);
 }
 
+/* A queue was reset: what may or may not have been carried out is done again, in full, whether it was cut to its end or not. */
+static void test_again(void **state)
+{
+	static uint8_t memory[4 * 512];
+	struct block_segment segment = {memory, sizeof(memory)};
+	struct block_request cut = transfer(BLOCK_READ, 0, &segment, 1), half_cut = transfer(BLOCK_WRITE, 8, &segment, 1);
+	struct block_request bad = transfer(BLOCK_READ, 16, &segment, 1);
+
+	(void)state;
+	fake.room = 6;
+	fake.block.limits = (struct block_limits){1, 512};
+	submit(&cut);
+	submit(&half_cut);
+	complete(1);
+	block_pump(&fake.block); /* so that 3 parts of each are in flight, and one of the second is to come */
+	fake.refuse = -ENOSPC;
+	while (fake.held_count)
+		block_part_done(&fake.block, fake.held[--fake.held_count].request, -EAGAIN);
+	run_events();
+	assert_int_equal(done_count, 0);
+	fake.refuse = 0;
+	fake.posted = 0;
+	block_pump(&fake.block);
+	complete_all();
+	assert_int_equal(fake.posted, 8);
+	assert_int_equal(done_count, 2);
+	assert_int_equal(cut.status, 0);
+	assert_int_equal(half_cut.status, 0);
+
+	/* An error is final all the same. */
+	submit(&bad);
+	block_part_done(&fake.block, fake.held[--fake.held_count].request, -EAGAIN);
+	block_part_done(&fake.block, fake.held[--fake.held_count].request, -EIO);
+	complete_all();
+	assert_int_equal(done_count, 3);
+	assert_int_equal(bad.status, -EIO);
+}
+
 /* ---- done() ---- */
 
 static struct block_request chained;
@@ -540,6 +578,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_error_in_the_middle, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_capacity_shrinks, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_restart, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_done_may_go_on, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_removal, set_up, tear_down),
 	};

@@ -72,6 +72,14 @@ void host_mmio_remove(struct host_region *region);
 void host_pio_add(struct host_region *region);
 void host_pio_remove(struct host_region *region);
 uint64_t host_stray_count(void);
+
+/* Called for each access: after a read, before a write. The region is NULL for one that goes nowhere. */
+struct host_access {
+	uint64_t offset, value; /* in the region */
+	unsigned width;
+	bool write;
+};
+extern void (*host_access_hook)(const struct host_region *region, const struct host_access *access);
 extern bool host_pio_present; /* true */
 
 /* PCI configuration by ports. NULL: the machine has none. */

@@ -20,9 +20,12 @@
 #define ALIGN_DOWN(x, alignment) ((x) & ~((__typeof__(x))(alignment) - 1))
 /* clang-format on */
 
-/* One access, which the compiler neither repeats nor merges: for memory that a device or another CPU also writes. */
+/* One access, which the compiler neither repeats nor merges: for memory that a device or another CPU also writes. The thread
+ * sanitizer's build on the host has its own. */
+#ifndef READ_ONCE
 #define READ_ONCE(x) (*(const volatile __typeof__(x) *)&(x))
 #define WRITE_ONCE(x, value) (*(volatile __typeof__(x) *)&(x) = (value))
+#endif
 
 /* Entries of a linker section: LINKER_ENTRY(virtio_drivers, const struct virtio_driver, blk) = {...}. Sorted by name, kept with
  * KEEP; LINKER_FOR_EACH walks pointers to them. */
