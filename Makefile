@@ -51,7 +51,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Werror
 INCLUDES := -I. -Ilib -Ilib/include -Iarch/include
 LANGUAGE := -std=gnu2x $(INCLUDES)
 
-# Freestanding x86_64. No red zone: interrupts use the stack that they find. The host's headers and its macros stay out.
+# Freestanding x86_64. No red zone: a panic would print what it overwrote. The host's headers and its macros stay out.
 TARGET = $(CC_TARGET) -m64 -g -fno-pic -fno-pie -fno-common -fno-stack-protector -fcf-protection=none -mno-red-zone \
          -fno-asynchronous-unwind-tables -fno-omit-frame-pointer -ffunction-sections -fdata-sections \
          -U__linux__ -U__linux -Ulinux -U__unix__ -U__unix -Uunix -D_POSIX_TIMERS=1 -D_POSIX_MONOTONIC_CLOCK=1 \
@@ -69,7 +69,7 @@ CFLAGS_APPS   = $(LANGUAGE) $(WARNINGS) $(TARGET) $(OPTIMIZE) -ffreestanding -fb
 CFLAGS_USER   = $(LANGUAGE) -Wall $(TARGET) -O2 $(CFLAGS)
 
 LDFLAGS_IMAGE = -m elf_x86_64 -nostdlib -static --gc-sections -z max-page-size=4096 -z noexecstack --no-warn-execstack --build-id=none
-LIBS          = $(NEWLIB)/lib/libm.a $(NEWLIB)/lib/libc.a
+LIBS          = $(NEWLIB)/lib/libm.a $(NEWLIB)/lib/libc.a $(shell $(TARGET_GCC) -print-libgcc-file-name)
 
 # ---- newlib: built once from Debian's sources ----
 NEWLIB_VERSION := $(or $(patsubst newlib-%.tar.xz,%,$(notdir $(lastword $(sort $(wildcard /usr/src/newlib/newlib-*.tar.xz))))),3.3.0)
@@ -205,6 +205,10 @@ HOST_FLAGS   = $(LANGUAGE) $(WARNINGS) -g -fno-omit-frame-pointer -pthread -D_GN
 HOST_SRC    := $(sort $(wildcard lib/*.c lib/class/*.c virtio/*.c drivers/*/*.c arch/host/*.c) \
                $(filter-out $(wildcard tests/host/test_*.c),$(wildcard tests/host/*.c)))
 HOST_TESTS  := $(sort $(wildcard tests/host/test_*.c))
+ifeq ($(HOST_KIND),tsan)
+HOST_SRC    := $(filter-out lib/main.c drivers/block/% drivers/net/% drivers/char/% tests/%,$(HOST_SRC)) tests/host/threaded.c tests/host/swdev_echo.c
+HOST_TESTS  := tests/host/test_threads.c
+endif
 HOST_FUZZ   := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 HOST_OBJ    := $(HOST_SRC:%=$(H)/%.o)
 FUZZ_OBJ    := $(patsubst %,$(H)/%.o,$(filter-out $(HOST_FUZZ),$(sort $(wildcard tests/fuzz/*.c))))
@@ -256,8 +260,19 @@ test: ## host tests and system tests; the last line counts both
 	@$(MAKE) --no-print-directory test-system || true
 	@tools/test-sum $(BUILD)/host/test/count $(BUILD)/system/count
 
-test-host: $(HOST_BIN) $(H)/test_adopt ## host tests: every test runs, failures are summed up
+ifeq ($(HOST_KIND),test)
+HOST_MORE := $(H)/test_adopt $(BUILD)/host/tsan/test_threads
+$(BUILD)/host/tsan/test_threads: FORCE
+	@$(MAKE) --no-print-directory HOST_KIND=tsan $@
+endif
+test-host: $(HOST_BIN) $(HOST_MORE) ## host tests: every test runs, failures are summed up
 	@tools/test-host $(H) $^
+
+RING_BUFFERS ?= 10000000
+.PHONY: tsan
+tsan: ## the rings against a device on another thread, under the thread sanitizer: RING_BUFFERS=10000000 for each variant
+	@RING_BUFFERS=$(RING_BUFFERS) TIMEOUT=3600 $(MAKE) --no-print-directory test-host HOST_KIND=tsan
+	@cat $(BUILD)/host/tsan/test_threads.log
 
 test-system: $(B)/vireo.elf need-run ## boot the image in a VMM (QEMU=...) and check its effects from outside; PYTEST="-k blk" selects
 	$(call need,run the system tests,python3-pytest python3-pytest-xdist)

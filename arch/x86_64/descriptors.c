@@ -1,8 +1,9 @@
 /*
  * The tables that the CPU looks up: GDT, TSS and IDT.
  *
- * Three exceptions have stacks of their own: a double fault, since that is what a stack overflow ends in, and non-maskable
- * interrupts and machine checks, which may come at any instruction.
+ * Stacks of their own have: a double fault, since that is what a stack overflow ends in; non-maskable interrupts and machine checks,
+ * which may come at any instruction; and interrupts, so that programs may link code that was compiled with a red zone below
+ * its stack pointer (libgcc, for one). Interrupts do not nest, so one stack does.
  */
 #include <base/util.h>
 
@@ -13,7 +14,7 @@
 #define VECTOR_DOUBLE_FAULT 8
 #define VECTOR_MACHINE_CHECK 18
 
-enum ist { IST_NONE, IST_DOUBLE_FAULT, IST_NMI };
+enum ist { IST_NONE, IST_DOUBLE_FAULT, IST_NMI, IST_INTERRUPT };
 
 struct tss {
 	uint32_t reserved0;
@@ -46,7 +47,7 @@ static uint64_t gdt[5] = {0, UINT64_C(0x00af9a000000ffff), UINT64_C(0x00cf920000
 struct exception_stack {
 	char guard[STACK_GUARD], space[8192];
 } __attribute__((aligned(STACK_GUARD)));
-static struct exception_stack double_fault_stack, nmi_stack;
+static struct exception_stack double_fault_stack, nmi_stack, interrupt_stack;
 
 static void set_gate(unsigned vector, uint64_t entry, enum ist ist)
 {
@@ -62,6 +63,7 @@ static const struct stack stacks[] = {
 	{boot_stack, boot_stack_top},
 	{double_fault_stack.guard, (char *)(&double_fault_stack + 1)},
 	{nmi_stack.guard, (char *)(&nmi_stack + 1)},
+	{interrupt_stack.guard, (char *)(&interrupt_stack + 1)},
 };
 
 const struct stack *stack_of(uint64_t address)
@@ -89,11 +91,12 @@ void descriptors_init(void)
 	gdt[4] = base >> 32;
 	tss.ist[IST_DOUBLE_FAULT - 1] = (uintptr_t)(&double_fault_stack + 1);
 	tss.ist[IST_NMI - 1] = (uintptr_t)(&nmi_stack + 1);
+	tss.ist[IST_INTERRUPT - 1] = (uintptr_t)(&interrupt_stack + 1);
 
 	for (unsigned vector = 0; vector < 32; vector++)
 		set_gate(vector, (uintptr_t)trap_exceptions + vector * 16, IST_NONE);
 	for (unsigned vector = 32; vector < 256; vector++)
-		set_gate(vector, (uintptr_t)trap_interrupts + (vector - 32) * 8, IST_NONE);
+		set_gate(vector, (uintptr_t)trap_interrupts + (vector - 32) * 8, IST_INTERRUPT);
 	idt[VECTOR_DOUBLE_FAULT].ist = IST_DOUBLE_FAULT;
 	idt[VECTOR_NMI].ist = idt[VECTOR_MACHINE_CHECK].ist = IST_NMI;
 

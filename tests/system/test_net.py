@@ -147,3 +147,69 @@ def test_link(make_vm, machine):
     vm.qmp.post("set_link", name=host.wire.netdev, up=True)
     vm.finish()
     vm.passed("net0 is told of each change of its link")
+
+
+def ones_complement(data):
+    """The Internet checksum; of bytes that hold a right one it is 0."""
+    words = struct.unpack(f"!{(len(data) + 1) // 2}H", data + b"\0" * (len(data) % 2))
+    total = sum(words)
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total ^ 0xFFFF
+
+
+class Station(threading.Thread):
+    """Answers ARP and ICMP echo as 10.0.2.2. To the first few echoes it sends replies with a wrong checksum before the right one,
+    and who goes on to the next echo meanwhile has believed one."""
+
+    MAC, IP = bytes.fromhex("020000000002"), bytes([10, 0, 2, 2])
+
+    def __init__(self, wire):
+        super().__init__(daemon=True)
+        self.wire = wire
+        self.echoes, self.bad_requests, self.believed = 0, 0, 0
+        self.ended = False
+        self.start()
+
+    def run(self):
+        while not self.ended:
+            try:
+                frame = self.wire.receive()
+            except OSError:
+                return
+            if frame and frame[12:14] == b"\x08\x06" and frame[38:42] == self.IP:
+                self.wire.send(frame[6:12] + self.MAC + frame[12:20] + b"\0\2" + self.MAC + self.IP + frame[22:32] + bytes(18))
+            elif frame and frame[12:14] == b"\x08\x00":
+                self.answer(frame)
+
+    def reply(self, frame, ip_error=0, icmp_error=0):
+        total = struct.unpack_from("!H", frame, 16)[0]
+        ip = frame[14:24] + bytes(2) + frame[30:34] + frame[26:30]
+        icmp = bytes(4) + frame[38:14 + total]
+        ip = ip[:10] + struct.pack("!H", ones_complement(ip) ^ ip_error) + ip[12:]
+        icmp = icmp[:2] + struct.pack("!H", ones_complement(icmp) ^ icmp_error) + icmp[4:]
+        self.wire.send((frame[6:12] + self.MAC + frame[12:14] + ip + icmp).ljust(60, b"\0"))
+
+    def answer(self, frame):
+        total = struct.unpack_from("!H", frame, 16)[0]
+        self.echoes += 1
+        self.bad_requests += ones_complement(frame[14:34]) != 0 or ones_complement(frame[34:14 + total]) != 0
+        if self.echoes <= 4:
+            self.reply(frame, ip_error=0x0100 if self.echoes % 2 else 0, icmp_error=0 if self.echoes % 2 else 0x0001)
+            early = self.wire.receive()  # for 0.2 s
+            self.believed += early is not None and early[12:14] == b"\x08\x00"
+        self.reply(frame)
+
+
+@pytest.mark.parametrize("csum", [True, False])
+def test_checksums(make_vm, csum):
+    """Nobody offloads checksums: all that is sent has them, and what is received is believed only with them, since the device
+    vouches for none (packets of a socket come without VIRTIO_NET_HDR_F_DATA_VALID)."""
+    vm = make_vm(words="selftest.ping=10.0.2.2")
+    host = Station(vm.net_socket(csum=csum, guest_csum=csum))
+    vm.run()
+    host.ended = True
+    host.join(5)
+    vm.passed("net0 has 10.0.2.2 answer to ICMP echo")
+    vm.check(host.echoes > 20 and host.bad_requests == 0, f"{host.bad_requests} of {host.echoes} requests have a wrong checksum")
+    vm.check(host.believed == 0, f"{host.believed} replies with a wrong checksum were believed")
