@@ -45,56 +45,71 @@ static unsigned avail_bits(bool wrap)
 	return wrap ? VIRTQ_DESC_F_AVAIL : VIRTQ_DESC_F_USED;
 }
 
-/* Write one ring descriptor and move on. The first of a batch keeps its flags back for the kick. */
-static void write_next(struct virtq_ring *q, dma_addr_t addr, uint32_t len, uint16_t id, unsigned flags, bool first)
+static unsigned list_flags(uint16_t i, uint16_t nreadable, uint16_t count)
 {
-	uint16_t at = q->packed.next_avail;
-	struct pvirtq_desc *desc = &q->packed.desc[at];
+	return (i < nreadable ? 0u : VIRTQ_DESC_F_WRITE) | (i + 1 < count ? VIRTQ_DESC_F_NEXT : 0u);
+}
+
+/* Write one ring descriptor and move on. The flags, which make it available, are returned; the head's are left to the caller. */
+static uint16_t write_next(struct virtq_ring *q, dma_addr_t addr, uint32_t len, uint16_t id, unsigned flags, bool head)
+{
+	struct pvirtq_desc *desc = &q->packed.desc[q->packed.next_avail];
 
 	flags |= avail_bits(q->packed.avail_wrap);
 	desc->addr = cpu_to_le64(addr);
 	desc->len = cpu_to_le32(len);
 	desc->id = cpu_to_le16(id);
-	if (first) {
-		q->packed.held_head = at;
-		q->packed.held_flags = (uint16_t)flags;
-	} else {
+	if (!head)
 		WRITE_ONCE(desc->flags, cpu_to_le16((uint16_t)flags));
-	}
 	if (++q->packed.next_avail == q->vq.size) {
 		q->packed.next_avail = 0;
 		q->packed.avail_wrap = !q->packed.avail_wrap;
 	}
 	q->added++;
+	return (uint16_t)flags;
+}
+
+/* "Scatter-Gather Support": the head of a list not before the rest of it; and the first head of a batch not before the kick. */
+static void write_head(struct virtq_ring *q, uint16_t at, uint16_t flags, bool first)
+{
+	if (first) {
+		q->packed.held_head = at;
+		q->packed.held_flags = flags;
+	} else {
+		WRITE_ONCE(q->packed.desc[at].flags, cpu_to_le16(flags));
+	}
 }
 
 int packed_add(struct virtq_ring *q, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t count, uint32_t writable, void *token)
 {
-	uint16_t id = q->free_head, ring_count = count;
-	bool indirect = count > 1 && q->tables;
+	uint16_t id = q->free_head, ring_count = count, head = q->packed.next_avail, head_flags;
+	bool indirect = count > 1 && q->tables, first = !q->added;
+	const struct virtq_mapping *map;
 
 	/* "Scatter-Gather Support": room for the whole list before any of it is made available */
 	if (unlikely((indirect ? 1 : count) > q->free_count))
 		return -ENOSPC;
 	if (unlikely(q->mappings) && virtq_map(q, id, bufs, nreadable, count))
 		return -ENOSPC;
+	map = virtq_mappings(q, id);
 
 	if (indirect) {
 		/* "Indirect Descriptors": no flag but WRITE inside the table */
 		struct pvirtq_desc *table = virtq_table(q, id);
 
 		for (uint16_t i = 0; i < count; i++) {
-			table[i].addr = cpu_to_le64(virtq_buf_addr(q, id, i, &bufs[i]));
+			table[i].addr = cpu_to_le64(virtq_buf_addr(map, i, &bufs[i]));
 			table[i].len = cpu_to_le32(bufs[i].len);
 			table[i].flags = cpu_to_le16(i < nreadable ? 0 : VIRTQ_DESC_F_WRITE);
 		}
-		write_next(q, virtq_table_addr(q, id), count * (uint32_t)sizeof(table[0]), id, VIRTQ_DESC_F_INDIRECT, !q->added);
+		head_flags = write_next(q, virtq_table_addr(q, id), count * (uint32_t)sizeof(table[0]), id, VIRTQ_DESC_F_INDIRECT, true);
 		ring_count = 1;
 	} else {
-		for (uint16_t i = 0; i < count; i++)
-			write_next(q, virtq_buf_addr(q, id, i, &bufs[i]), bufs[i].len, id,
-			           (i < nreadable ? 0u : VIRTQ_DESC_F_WRITE) | (i + 1 < count ? VIRTQ_DESC_F_NEXT : 0u), !q->added);
+		head_flags = write_next(q, virtq_buf_addr(map, 0, &bufs[0]), bufs[0].len, id, list_flags(0, nreadable, count), true);
+		for (uint16_t i = 1; i < count; i++)
+			write_next(q, virtq_buf_addr(map, i, &bufs[i]), bufs[i].len, id, list_flags(i, nreadable, count), false);
 	}
+	write_head(q, head, head_flags, first);
 	q->free_head = q->slots[id].next;
 	virtq_slot_fill(q, id, ring_count, writable, token);
 	return 0;

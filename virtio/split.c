@@ -56,12 +56,14 @@ static inline void write_desc(struct virtq_desc *desc, dma_addr_t addr, uint32_t
 /* "Indirect Descriptors": one table, no NEXT beside INDIRECT, no INDIRECT inside */
 static void write_table(struct virtq_ring *q, uint16_t slot, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t count)
 {
+	const struct virtq_mapping *map = virtq_mappings(q, slot);
 	struct virtq_desc *table = virtq_table(q, slot);
+	unsigned i = 0;
 
-	for (uint16_t i = 0; i < nreadable; i++)
-		write_desc(&table[i], virtq_buf_addr(q, slot, i, &bufs[i]), bufs[i].len, VIRTQ_DESC_F_NEXT, (uint16_t)(i + 1));
-	for (uint16_t i = nreadable; i < count; i++)
-		write_desc(&table[i], virtq_buf_addr(q, slot, i, &bufs[i]), bufs[i].len, VIRTQ_DESC_F_WRITE | VIRTQ_DESC_F_NEXT,
+	for (; i < nreadable; i++)
+		write_desc(&table[i], virtq_buf_addr(map, i, &bufs[i]), bufs[i].len, VIRTQ_DESC_F_NEXT, (uint16_t)(i + 1));
+	for (; i < count; i++)
+		write_desc(&table[i], virtq_buf_addr(map, i, &bufs[i]), bufs[i].len, VIRTQ_DESC_F_WRITE | VIRTQ_DESC_F_NEXT,
 		           (uint16_t)(i + 1));
 	table[count - 1].flags &= cpu_to_le16((uint16_t)~VIRTQ_DESC_F_NEXT);
 	write_desc(&q->split.desc[slot], virtq_table_addr(q, slot), count * (uint32_t)sizeof(table[0]), VIRTQ_DESC_F_INDIRECT, 0);
@@ -70,13 +72,14 @@ static void write_table(struct virtq_ring *q, uint16_t slot, const struct virtq_
 /* A chain of ring descriptors from `head` on; returns its last one. */
 static uint16_t write_chain(struct virtq_ring *q, uint16_t head, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t count)
 {
+	const struct virtq_mapping *map = virtq_mappings(q, head);
 	uint16_t d = head;
 
 	for (uint16_t i = 0;; i++) {
 		uint16_t next = q->slots[d].next;
 		unsigned flags = (i < nreadable ? 0u : VIRTQ_DESC_F_WRITE) | (i + 1 < count ? VIRTQ_DESC_F_NEXT : 0u);
 
-		write_desc(&q->split.desc[d], virtq_buf_addr(q, head, i, &bufs[i]), bufs[i].len, flags, next);
+		write_desc(&q->split.desc[d], virtq_buf_addr(map, i, &bufs[i]), bufs[i].len, flags, next);
 		if (i + 1 == count)
 			return d;
 		d = next;

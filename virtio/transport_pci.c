@@ -248,8 +248,8 @@ static void use(struct pci_function *function)
 		return;
 	}
 	pci_enable(function);
-	if (virtio_device_add(&vp->vdev))
-		pci_disable(function); /* refused: it shall not master the bus */
+	if (virtio_device_add(&vp->vdev) && vp->vdev.lost)
+		pci_disable(function); /* it takes no reset: it shall not master the bus. Others may be tried again */
 }
 
 /* "PCI Device Discovery": any revision, any subsystem */

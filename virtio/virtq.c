@@ -71,7 +71,7 @@ int virtq_map(struct virtq_ring *q, uint16_t slot, const struct virtq_buf *bufs,
 int virtq_add(struct virtq *vq, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t nwritable, void *token)
 {
 	struct virtq_ring *q = virtq_ring_of(vq);
-	uint32_t count = (uint32_t)nreadable + nwritable;
+	uint32_t count = (uint32_t)nreadable + nwritable, i = 0;
 	uint64_t readable = 0, writable = 0;
 
 	if (unlikely(vq->closed))
@@ -79,9 +79,9 @@ int virtq_add(struct virtq *vq, const struct virtq_buf *bufs, uint16_t nreadable
 	/* "Scatter-Gather Support", "Indirect Descriptors": no longer than the queue is, tables included */
 	if (unlikely(!count || count > q->max_buffers || !token))
 		return -EINVAL;
-	for (uint16_t i = 0; i < nreadable; i++)
+	for (; i < nreadable; i++)
 		readable += bufs[i].len;
-	for (uint32_t i = nreadable; i < count; i++)
+	for (; i < count; i++)
 		writable += bufs[i].len;
 	/* "The Virtqueue Descriptor Table": at most 2^32 bytes in all */
 	if (unlikely(readable + writable > UINT32_MAX))

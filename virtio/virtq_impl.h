@@ -191,10 +191,16 @@ static inline void virtq_slot_fill(struct virtq_ring *q, uint16_t slot, uint16_t
 /* Where the DMA seam translates: map all buffers of a request for its slot. 0, or -ENOSPC with nothing mapped. */
 [[nodiscard]] int virtq_map(struct virtq_ring *q, uint16_t slot, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t count);
 
-/* Buffer `i` of the request of `slot`, as the device sees it. */
-static inline dma_addr_t virtq_buf_addr(const struct virtq_ring *q, uint16_t slot, uint16_t i, const struct virtq_buf *buf)
+/* Where the buffers of the request of `slot` were mapped; NULL: the identity map. */
+static inline const struct virtq_mapping *virtq_mappings(const struct virtq_ring *q, uint16_t slot)
 {
-	return likely(!q->mappings) ? mmu_virt_to_phys(buf->addr) : q->mappings[(size_t)slot * q->max_buffers + i].addr;
+	return likely(!q->mappings) ? NULL : &q->mappings[(size_t)slot * q->max_buffers];
+}
+
+/* Buffer `i` as the device sees it. */
+static inline dma_addr_t virtq_buf_addr(const struct virtq_mapping *map, unsigned i, const struct virtq_buf *buf)
+{
+	return likely(!map) ? mmu_virt_to_phys(buf->addr) : map[i].addr;
 }
 
 /* The indirect table of a slot. */
