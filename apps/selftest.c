@@ -7,7 +7,7 @@
  *
  *   selftest.reset=N         reset each device and bring it up again, N times, before it is tested
  *   selftest.rebind=N        take each device from its driver, give it back, and use it, N times
- *   selftest.queue_resets=N  reset the queue of each disk N times under load
+ *   selftest.queue_resets=N  reset the queue of each disk N times under load; selftest.queue_load=id: of requests for the id, not reads
  *   selftest.write=1         write a pattern of selftest.seed= (1) over each disk's first selftest.bytes= (all), flush, read back
  *   selftest.hash=1          record each disk's CRC-32
  *   selftest.errors=N        read N blocks of a disk that injects errors

@@ -16,17 +16,14 @@
 #include <base/page.h>
 #include <virtio/transport.h>
 
-#define RECOVERIES_MAX 8u               /* in quick succession: */
+#define RECOVERIES_MAX 8u /* in quick succession: */
 #define RECOVERY_WINDOW_NS UINT64_C(1000000000)
 #define CONFIG_POLL_NS UINT64_C(10000000)
-#define QUEUE_SIZE_MAX 32768u           /* "Supplying Buffers to The Device" */
+#define QUEUE_SIZE_MAX 32768u /* "Supplying Buffers to The Device" */
 
 static struct virtio_device *devices;
 
-struct virtio_device *virtio_device_first(void)
-{
-	return devices;
-}
+struct virtio_device *virtio_device_first(void) { return devices; }
 
 int virtio_refuse(struct virtio_device *vdev, int error, const char *reason, ...)
 {
@@ -51,10 +48,7 @@ int virtio_add_status(struct virtio_device *vdev, uint8_t bit)
 	return 0;
 }
 
-static uint32_t read_status(struct virtio_device *vdev)
-{
-	return vdev->ops->get_status(vdev);
-}
+static uint32_t read_status(struct virtio_device *vdev) { return vdev->ops->get_status(vdev); }
 
 /* "Device Reset": complete when the status reads 0 */
 static int reset(struct virtio_device *vdev)
@@ -82,7 +76,8 @@ static int choose_size(struct virtio_device *vdev, uint16_t index, const struct 
 		return virtio_refuse(vdev, -ENOENT, "queue %u (%s) is not there", index, spec->name);
 	if (vdev->legacy) { /* the size is the device's choice alone */
 		if (offered != n || (n & (n - 1)))
-			return virtio_refuse(vdev, -EINVAL, "queue %u (%s) has the impossible size %u", index, spec->name, offered);
+			return virtio_refuse(vdev, -EINVAL, "queue %u (%s) has the impossible size %u", index, spec->name,
+			                     offered);
 	} else {
 		if (spec->max_size)
 			n = MIN(n, spec->max_size);
@@ -171,10 +166,7 @@ static void config_changed(struct virtio_device *vdev)
 		vdev->driver->config_changed(vdev);
 }
 
-static void run_config(struct event *event)
-{
-	config_changed(container_of(event, struct virtio_device, config_event));
-}
+static void run_config(struct event *event) { config_changed(container_of(event, struct virtio_device, config_event)); }
 
 /* Whether a configuration change may be behind an interrupt of this kind; acknowledges it where that is needed. */
 static bool shared_config_change(struct virtio_device *vdev)
@@ -369,7 +361,7 @@ static void fill_info(struct virtio_device *vdev)
 
 static const struct virtio_driver *find_driver(uint16_t type)
 {
-	LINKER_FOR_EACH(virtio_drivers, driver)
+	LINKER_FOR_EACH (virtio_drivers, driver)
 		if ((*driver)->type == type)
 			return *driver;
 	return NULL;

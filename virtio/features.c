@@ -12,10 +12,10 @@
 #include <virtio/transport.h>
 
 /* Understood for every device, over every transport */
-#define CORE_FEATURES                                                                                                          \
-	(BIT64(VIRTIO_F_INDIRECT_DESC) | BIT64(VIRTIO_F_EVENT_IDX) | BIT64(VIRTIO_F_VERSION_1) | BIT64(VIRTIO_F_ACCESS_PLATFORM) |  \
-	 BIT64(VIRTIO_F_RING_PACKED) | BIT64(VIRTIO_F_IN_ORDER) | BIT64(VIRTIO_F_ORDER_PLATFORM) |                          \
-	 BIT64(VIRTIO_F_SUSPEND))
+#define CORE_FEATURES                                                                                                            \
+	(BIT64(VIRTIO_F_INDIRECT_DESC) | BIT64(VIRTIO_F_EVENT_IDX) | BIT64(VIRTIO_F_VERSION_1) |                                 \
+	 BIT64(VIRTIO_F_ACCESS_PLATFORM) | BIT64(VIRTIO_F_RING_PACKED) | BIT64(VIRTIO_F_IN_ORDER) |                              \
+	 BIT64(VIRTIO_F_ORDER_PLATFORM) | BIT64(VIRTIO_F_SUSPEND))
 
 /* "Legacy Interface: Reserved Feature Bits": ANY_LAYOUT must be accepted */
 #define CORE_FEATURES_LEGACY (BIT64(VIRTIO_F_INDIRECT_DESC) | BIT64(VIRTIO_F_EVENT_IDX) | BIT64(VIRTIO_F_ANY_LAYOUT))

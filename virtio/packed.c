@@ -40,10 +40,7 @@ void packed_init(struct virtq_ring *q)
 	q->free_tail = (uint16_t)(size - 1);
 }
 
-static unsigned avail_bits(bool wrap)
-{
-	return wrap ? VIRTQ_DESC_F_AVAIL : VIRTQ_DESC_F_USED;
-}
+static unsigned avail_bits(bool wrap) { return wrap ? VIRTQ_DESC_F_AVAIL : VIRTQ_DESC_F_USED; }
 
 static unsigned list_flags(uint16_t i, uint16_t nreadable, uint16_t count)
 {
@@ -80,7 +77,8 @@ static void write_head(struct virtq_ring *q, uint16_t at, uint16_t flags, bool f
 	}
 }
 
-int packed_add(struct virtq_ring *q, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t count, uint32_t writable, void *token)
+int packed_add(struct virtq_ring *q, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t count, uint32_t writable,
+               void *token)
 {
 	uint16_t id = q->free_head, ring_count = count, head = q->packed.next_avail, head_flags;
 	bool indirect = count > 1 && q->tables, first = !q->added;
@@ -102,10 +100,12 @@ int packed_add(struct virtq_ring *q, const struct virtq_buf *bufs, uint16_t nrea
 			table[i].len = cpu_to_le32(bufs[i].len);
 			table[i].flags = cpu_to_le16(i < nreadable ? 0 : VIRTQ_DESC_F_WRITE);
 		}
-		head_flags = write_next(q, virtq_table_addr(q, id), count * (uint32_t)sizeof(table[0]), id, VIRTQ_DESC_F_INDIRECT, true);
+		head_flags = write_next(q, virtq_table_addr(q, id), count * (uint32_t)sizeof(table[0]), id, VIRTQ_DESC_F_INDIRECT,
+		                        true);
 		ring_count = 1;
 	} else {
-		head_flags = write_next(q, virtq_buf_addr(map, 0, &bufs[0]), bufs[0].len, id, list_flags(0, nreadable, count), true);
+		head_flags = write_next(q, virtq_buf_addr(map, 0, &bufs[0]), bufs[0].len, id, list_flags(0, nreadable, count),
+		                        true);
 		for (uint16_t i = 1; i < count; i++)
 			write_next(q, virtq_buf_addr(map, i, &bufs[i]), bufs[i].len, id, list_flags(i, nreadable, count), false);
 	}
@@ -240,7 +240,4 @@ bool packed_irq_enable(struct virtq_ring *q, uint16_t count)
 	return q->in_batch || more_used(q);
 }
 
-void packed_irq_disable(struct virtq_ring *q)
-{
-	WRITE_ONCE(q->packed.driver->flags, cpu_to_le16(EVENT_DISABLE));
-}
+void packed_irq_disable(struct virtq_ring *q) { WRITE_ONCE(q->packed.driver->flags, cpu_to_le16(EVENT_DISABLE)); }

@@ -86,7 +86,8 @@ static uint16_t write_chain(struct virtq_ring *q, uint16_t head, const struct vi
 	}
 }
 
-int split_add(struct virtq_ring *q, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t count, uint32_t writable, void *token)
+int split_add(struct virtq_ring *q, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t count, uint32_t writable,
+              void *token)
 {
 	uint16_t head = q->free_head, last = head;
 	bool indirect = count > 1 && q->tables;

@@ -362,12 +362,6 @@ static int mmio_shm_region(struct virtio_device *vdev, uint8_t id, struct virtio
 	return -EIO;
 }
 
-static void mmio_notify(struct virtio_device *vdev, uint16_t queue, uint32_t data)
-{
-	(void)queue;
-	set(vdev, QUEUE_NOTIFY, data);
-}
-
 static void mmio_destroy(struct virtio_device *vdev) { page_free(mmio_of(vdev), sizeof(struct virtio_mmio)); }
 
 static const struct virtio_transport_ops mmio_ops = {
@@ -388,7 +382,6 @@ static const struct virtio_transport_ops mmio_ops = {
 	.isr_ack = mmio_isr_ack,
 	.irq_count = mmio_irq_count,
 	.shm_region = mmio_shm_region,
-	.notify = mmio_notify,
 	.destroy = mmio_destroy,
 };
 

@@ -116,6 +116,7 @@ static void take_structure(struct virtio_pci *vp, const struct capability *capab
 	struct virtio_pci_region *region = region_of(vp, capability->type);
 	unsigned i = capability->type - CAP_COMMON;
 	uint32_t multiplier = 0;
+	uint64_t length, bar_end;
 
 	if (capability->type == CAP_NOTIFY && capability->length >= CAP_NOTIFY_END)
 		multiplier = pci_read32(vp->function, (uint16_t)(capability->position + CAP_MULTIPLIER));
@@ -126,8 +127,12 @@ static void take_structure(struct virtio_pci *vp, const struct capability *capab
 		         (unsigned)capability->structure_length);
 		return;
 	}
-	*region = virtio_pci_region(vp, capability->bar, capability->offset,
-	                            MIN(capability->structure_length, structures[i].max));
+	/* "Virtio Structure PCI Capabilities": an unexpectedly large length is no reason: what is needed of it is in the BAR, or is not */
+	bar_end = vp->function->bars[capability->bar].size;
+	length = MIN(capability->structure_length, structures[i].max);
+	if (bar_end >= (uint64_t)capability->offset + structures[i].min)
+		length = MIN(length, bar_end - capability->offset);
+	*region = virtio_pci_region(vp, capability->bar, capability->offset, length);
 	if (capability->type == CAP_NOTIFY)
 		vp->notify_multiplier = multiplier;
 }

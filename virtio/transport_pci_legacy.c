@@ -109,11 +109,10 @@ static int legacy_queue_enable(struct virtio_device *vdev, uint16_t queue, const
 	set(vp, QUEUE_ADDRESS, 4, pfn);
 	if (get(vp, QUEUE_ADDRESS, 4) != pfn)
 		return refuse_queue(vp, queue, "does not take its address");
-	*notify = (struct virtq_notify){.kind = VIRTQ_NOTIFY_CALL, .id = queue};
-	if (vp->common.kind == REGION_PORTS) {
-		notify->kind = VIRTQ_NOTIFY_PIO16;
-		notify->port = (uint16_t)(vp->common.port + QUEUE_NOTIFY);
-	} else if (vp->common.kind == REGION_MEMORY) {
+	*notify = (struct virtq_notify){.kind = VIRTQ_NOTIFY_PIO16,
+	                                .port = (uint16_t)(vp->common.port + QUEUE_NOTIFY),
+	                                .id = queue};
+	if (vp->common.kind == REGION_MEMORY) {
 		notify->kind = VIRTQ_NOTIFY_MMIO16;
 		notify->addr = vp->common.memory + QUEUE_NOTIFY;
 	}
@@ -133,12 +132,6 @@ static int legacy_shm_region(struct virtio_device *vdev, uint8_t id, struct virt
 	(void)id;
 	(void)region;
 	return -ENOENT;
-}
-
-static void legacy_notify(struct virtio_device *vdev, uint16_t queue, uint32_t data)
-{
-	(void)data;
-	set(virtio_pci_of(vdev), QUEUE_NOTIFY, 2, queue);
 }
 
 static bool legacy_map_vector(struct virtio_pci *vp, uint32_t queue, uint16_t vector)
@@ -172,6 +165,5 @@ const struct virtio_transport_ops virtio_pci_legacy_ops = {
 	.isr_ack = virtio_pci_isr_ack,
 	.irq_count = virtio_pci_irq_count,
 	.shm_region = legacy_shm_region,
-	.notify = legacy_notify,
 	.destroy = virtio_pci_destroy,
 };

@@ -20,12 +20,13 @@ enum {
 	WINDOW_DATA = 16,
 };
 
-/* "PCI configuration access capability": aligned to the width, within a structure of another capability: `at` is. */
+/* "PCI configuration access capability": aligned to the width, within a structure of another capability: `at` is. The length first:
+ * an offset that is no multiple of it must not be written. */
 static uint16_t aim_window(const struct virtio_pci *vp, const struct virtio_pci_region *region, uint64_t at, unsigned width)
 {
 	pci_write8(vp->function, (uint16_t)(vp->window + WINDOW_BAR), region->bar);
-	pci_write32(vp->function, (uint16_t)(vp->window + WINDOW_OFFSET), (uint32_t)(region->offset + at));
 	pci_write32(vp->function, (uint16_t)(vp->window + WINDOW_LENGTH), width);
+	pci_write32(vp->function, (uint16_t)(vp->window + WINDOW_OFFSET), (uint32_t)(region->offset + at));
 	return (uint16_t)(vp->window + WINDOW_DATA);
 }
 
@@ -143,14 +144,13 @@ int virtio_pci_config_read(struct virtio_pci *vp, const struct virtio_pci_region
                            void *value, unsigned width)
 {
 	int error = check_config(vp, region, start, offset, width);
-	uint32_t ones = UINT32_MAX >> (32 - 8 * width);
 	uint32_t field;
 	le32 bytes;
 
 	if (error)
 		return error;
 	field = virtio_pci_get(vp, region, (uint64_t)start + offset, width);
-	if (field == ones)
+	if (field == UINT32_MAX >> (32 - 8 * width))
 		(void)vp->vdev.ops->get_status(&vp->vdev); /* ones may be a value, or there is nobody left to answer */
 	bytes = cpu_to_le32(field);                        /* the value's bytes come first */
 	memcpy(value, &bytes, width);

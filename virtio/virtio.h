@@ -72,13 +72,13 @@ struct virtio_feature_rule {
 };
 
 struct virtio_driver {
-	const char *name;                             /* "virtio-blk" */
-	const char *instance;                         /* "blk": devices are blk0, blk1, ... */
-	uint16_t type;                                /* a VIRTIO_ID_* */
-	uint64_t features;                            /* device bits that the driver knows; the core adds its own */
-	uint64_t required;                            /* device bits without which it cannot work */
-	const struct virtio_feature_rule *rules;      /* prerequisites, ended by needs_any == 0; may be NULL */
-	uint32_t config_size;                         /* bytes of its configuration layout that the driver may read */
+	const char *name;                        /* "virtio-blk" */
+	const char *instance;                    /* "blk": devices are blk0, blk1, ... */
+	uint16_t type;                           /* a VIRTIO_ID_* */
+	uint64_t features;                       /* device bits that the driver knows; the core adds its own */
+	uint64_t required;                       /* device bits without which it cannot work */
+	const struct virtio_feature_rule *rules; /* prerequisites, ended by needs_any == 0; may be NULL */
+	uint32_t config_size;                    /* bytes of its configuration layout that the driver may read */
 
 	/* Once: features are negotiated, FEATURES_OK is set. Read the configuration, allocate vdev->driver_data. No queues yet.
 	 * An error leaves nothing behind; virtio_refuse() says why. */
@@ -105,9 +105,9 @@ enum virtio_state { VIRTIO_NEW, VIRTIO_RUNNING, VIRTIO_STOPPED, VIRTIO_FAILED, V
 struct virtio_device {
 	/* Set by the bus before virtio_device_add(); the rest is zero. */
 	const struct virtio_transport_ops *ops;
-	uint16_t type;     /* the device id: VIRTIO_ID_* */
-	bool legacy;       /* the legacy interface: guest-endian, no FEATURES_OK, page-frame queues */
-	char address[32];   /* where it is, for people: "0000:00:04.0", "mmio@0xfeb00e00" */
+	uint16_t type;    /* the device id: VIRTIO_ID_* */
+	bool legacy;      /* the legacy interface: guest-endian, no FEATURES_OK, page-frame queues */
+	char address[32]; /* where it is, for people: "0000:00:04.0", "mmio@0xfeb00e00" */
 	struct dma_device dma;
 
 	/* The core's; drivers read. */
@@ -118,16 +118,16 @@ struct virtio_device {
 	enum virtio_state state;
 	uint64_t offered, features; /* as the device gave them, as negotiated */
 	bool driver_ok;             /* DRIVER_OK was set: kicks may go out */
-	bool stuck;                 /* it did not complete a reset: it may write to its queues for ever, so they are never freed */
-	bool lost;                  /* it is gone or broken beyond use: no register access any more but through a reset */
-	struct device_info info;    /* what programs see of it */
-	char reason[96];            /* why it was refused or failed */
+	bool stuck;              /* it did not complete a reset: it may write to its queues for ever, so they are never freed */
+	bool lost;               /* it is gone or broken beyond use: no register access any more but through a reset */
+	struct device_info info; /* what programs see of it */
+	char reason[96];         /* why it was refused or failed */
 
-	bool suspended;             /* "Device Suspend": nothing may be made available, notified or configured */
-	bool broken;                /* it broke the rules: recover_event is on its way */
-	unsigned recoveries;        /* in quick succession */
-	uint64_t recovered_ns;      /* the last one */
-	uint64_t config_poll_ns;    /* POLL: when to look for configuration changes again */
+	bool suspended;          /* "Device Suspend": nothing may be made available, notified or configured */
+	bool broken;             /* it broke the rules: recover_event is on its way */
+	unsigned recoveries;     /* in quick succession */
+	uint64_t recovered_ns;   /* the last one */
+	uint64_t config_poll_ns; /* POLL: when to look for configuration changes again */
 
 	uint16_t queue_count;
 	struct virtq **queues; /* queue_count of them */
@@ -139,10 +139,7 @@ struct virtio_device {
 	struct poller poller;
 };
 
-static inline bool virtio_has(const struct virtio_device *vdev, unsigned bit)
-{
-	return vdev->features & BIT64(bit);
-}
+static inline bool virtio_has(const struct virtio_device *vdev, unsigned bit) { return vdev->features & BIT64(bit); }
 
 /* ---- for buses ---- */
 
@@ -164,10 +161,10 @@ void virtio_device_remove(struct virtio_device *vdev);
 struct virtq_spec {
 	const char *name;
 	void (*callback)(struct virtq *vq); /* used buffers may be there: harvest until empty. NULL: never interrupts */
-	bool quiet;                         /* the callback runs only when the driver has asked by virtq_irq_enable_after(), once */
-	uint16_t max_size;                  /* no more entries than that; 0: what the device offers */
-	uint16_t max_buffers;               /* most buffers of one virtq_add(): indirect tables are made for it */
-	void *context;                      /* vq->context */
+	bool quiet;           /* the callback runs only when the driver has asked by virtq_irq_enable_after(), once */
+	uint16_t max_size;    /* no more entries than that; 0: what the device offers */
+	uint16_t max_buffers; /* most buffers of one virtq_add(): indirect tables are made for it */
+	void *context;        /* vq->context */
 };
 
 /* Create and enable virtqueues 0 .. count - 1, obtain interrupts. In start(), before virtio_driver_ok(). All or nothing. */

@@ -143,10 +143,7 @@ void *virtq_detach_unused(struct virtq *vq)
 	return NULL;
 }
 
-uint16_t virtq_room(const struct virtq *vq)
-{
-	return container_of(vq, const struct virtq_ring, vq)->free_count;
-}
+uint16_t virtq_room(const struct virtq *vq) { return container_of(vq, const struct virtq_ring, vq)->free_count; }
 
 /* ---- notifications ---- */
 
@@ -191,15 +188,9 @@ bool virtq_kick(struct virtq *vq)
 	return false;
 }
 
-static void run_kick(struct event *event)
-{
-	virtq_kick(&container_of(event, struct virtq_ring, kick_event)->vq);
-}
+static void run_kick(struct event *event) { virtq_kick(&container_of(event, struct virtq_ring, kick_event)->vq); }
 
-void virtq_kick_later(struct virtq *vq)
-{
-	event_defer(&virtq_ring_of(vq)->kick_event);
-}
+void virtq_kick_later(struct virtq *vq) { event_defer(&virtq_ring_of(vq)->kick_event); }
 
 bool virtq_irq_enable_after(struct virtq *vq, uint16_t count)
 {
@@ -298,8 +289,12 @@ int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, cons
 	if (!q)
 		return -ENOMEM;
 	q->private_bytes = private_bytes;
-	q->vq = (struct virtq){
-		.vdev = vdev, .name = spec->name, .context = spec->context, .index = index, .size = size, .packed = packed};
+	q->vq = (struct virtq){.vdev = vdev,
+	                       .name = spec->name,
+	                       .context = spec->context,
+	                       .index = index,
+	                       .size = size,
+	                       .packed = packed};
 	event_init(&q->vq.event, run_queue);
 	event_init(&q->kick_event, run_kick);
 	/* "Reserved Feature Bits": without ACCESS_PLATFORM the device is given physical addresses only */

@@ -46,11 +46,11 @@ struct virtq {
 	void *context; /* the driver's */
 	uint16_t index, size;
 	bool packed;
-	bool closed; /* takes no requests: broken, or reset and not yet restarted */
-	bool broken; /* and gives none back */
+	bool closed;                           /* takes no requests: broken, or reset and not yet restarted */
+	bool broken;                           /* and gives none back */
 	uint64_t kicks, suppressed, harvested; /* notifications sent, not sent, buffers used */
 	struct event event;                    /* an interrupt of this queue: runs the callback with the spec's re-check */
-	/* the engine's part follows in <virtio/virtq_impl.h> */
+					       /* the engine's part follows in <virtio/virtq_impl.h> */
 };
 
 /* Make `nreadable` device-readable buffers and then `nwritable` device-writable ones available as one request.
@@ -81,7 +81,8 @@ uint16_t virtq_room(const struct virtq *vq);
 
 /* ---- for the core ---- */
 /* Memory and state of virtqueue `index`; the device learns of it by virtq_enable(). */
-[[nodiscard]] int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, const struct virtq_spec *spec, struct virtq **vq);
+[[nodiscard]] int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, const struct virtq_spec *spec,
+                               struct virtq **vq);
 [[nodiscard]] int virtq_enable(struct virtq *vq);
 /* "Virtqueue Reset": stop the queue; what was used is still harvested, and then virtq_detach_unused() gives what was in flight. -ENOTSUP without RING_RESET; -EIO: it would not. */
 [[nodiscard]] int virtq_reset(struct virtq *vq);

@@ -87,7 +87,7 @@ struct virtq_ring {
 	void (*callback)(struct virtq *vq);
 	struct event kick_event;
 	struct timer retry; /* runs the callback once more, when there was no room to map and nothing in flight will make any */
-	bool quiet; /* no notifications but those asked for one by one */
+	bool quiet;         /* no notifications but those asked for one by one */
 	bool event_idx, in_order, io_order, notification_data, exact_lengths;
 	bool active, dead; /* the callback is on the stack; free it when it returns */
 	bool leak;         /* the device may still write to the areas: never free them */
@@ -134,10 +134,7 @@ struct virtq_ring {
 	size_t memory_bytes, tables_bytes, mappings_bytes, private_bytes;
 };
 
-static inline struct virtq_ring *virtq_ring_of(struct virtq *vq)
-{
-	return container_of(vq, struct virtq_ring, vq);
-}
+static inline struct virtq_ring *virtq_ring_of(struct virtq *vq) { return container_of(vq, struct virtq_ring, vq); }
 
 /* "VIRTIO_F_ORDER_PLATFORM": the barriers suitable for hardware devices where it is negotiated, CPU barriers elsewhere. */
 static inline void virtq_mb(const struct virtq_ring *q)
@@ -189,7 +186,8 @@ static inline void virtq_slot_fill(struct virtq_ring *q, uint16_t slot, uint16_t
 [[gnu::format(printf, 2, 3), gnu::cold]] void *virtq_break(struct virtq_ring *q, const char *reason, ...);
 
 /* Where the DMA seam translates: map all buffers of a request for its slot. 0, or -ENOSPC with nothing mapped. */
-[[nodiscard]] int virtq_map(struct virtq_ring *q, uint16_t slot, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t count);
+[[nodiscard]] int virtq_map(struct virtq_ring *q, uint16_t slot, const struct virtq_buf *bufs, uint16_t nreadable,
+                            uint16_t count);
 
 /* Where the buffers of the request of `slot` were mapped; NULL: the identity map. */
 static inline const struct virtq_mapping *virtq_mappings(const struct virtq_ring *q, uint16_t slot)
@@ -204,10 +202,7 @@ static inline dma_addr_t virtq_buf_addr(const struct virtq_mapping *map, unsigne
 }
 
 /* The indirect table of a slot. */
-static inline void *virtq_table(const struct virtq_ring *q, uint16_t slot)
-{
-	return q->tables + (size_t)slot * q->max_buffers;
-}
+static inline void *virtq_table(const struct virtq_ring *q, uint16_t slot) { return q->tables + (size_t)slot * q->max_buffers; }
 
 static inline dma_addr_t virtq_table_addr(const struct virtq_ring *q, uint16_t slot)
 {
@@ -222,7 +217,8 @@ void *virtq_complete(struct virtq_ring *q, uint32_t id, uint32_t len, uint32_t *
 /* What the layout wants: bytes in all, zeroed, page-aligned; the areas in *setup as offsets. */
 size_t split_layout(uint16_t size, struct virtq_setup *setup);
 void split_init(struct virtq_ring *q);
-int split_add(struct virtq_ring *q, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t count, uint32_t writable, void *token);
+int split_add(struct virtq_ring *q, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t count, uint32_t writable,
+              void *token);
 bool split_publish(struct virtq_ring *q);
 void *split_harvest(struct virtq_ring *q, uint32_t *len);
 bool split_irq_enable(struct virtq_ring *q, uint16_t count);
@@ -231,7 +227,8 @@ void split_release(struct virtq_ring *q, uint16_t slot);
 
 size_t packed_layout(uint16_t size, struct virtq_setup *setup);
 void packed_init(struct virtq_ring *q);
-int packed_add(struct virtq_ring *q, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t count, uint32_t writable, void *token);
+int packed_add(struct virtq_ring *q, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t count, uint32_t writable,
+               void *token);
 bool packed_publish(struct virtq_ring *q);
 void *packed_harvest(struct virtq_ring *q, uint32_t *len);
 bool packed_irq_enable(struct virtq_ring *q, uint16_t count);

@@ -55,6 +55,8 @@ static bool believable(const struct pci_host *host)
 	const struct pci_function by_ports = {.host = host, .bdf = (uint16_t)(host->bus_first << 8)};
 	struct pci_function by_ecam = by_ports;
 
+	if (host->ecam % BUS_BYTES) /* no function's space would be aligned */
+		return false;
 	by_ecam.config = pci_map_bus(host, host->bus_first);
 	if (!by_ecam.config)
 		return false;

@@ -121,11 +121,15 @@ static void advance(struct block_cursor *cursor, const struct block_segment *seg
 	}
 }
 
-/* Copy one block between the request's memory at the cursor and the bounce buffer, and move the cursor behind it. */
-static void copy_block(struct block_device *device, const struct block_request *request, struct block_cursor *cursor,
+/* Copy one block between the request's memory at the cursor and the bounce buffer, and move the cursor behind it. False: there is less
+ * than a block left. */
+static bool copy_block(struct block_device *device, const struct block_request *request, struct block_cursor *cursor,
                        bool to_memory)
 {
 	for (uint32_t done = 0, length; done < device->block_size; done += length) {
+		if (cursor->segment == request->segment_count)
+			return false;
+
 		const struct block_segment *segment = &request->segments[cursor->segment];
 		uint8_t *memory = (uint8_t *)segment->memory + cursor->offset;
 
@@ -136,6 +140,7 @@ static void copy_block(struct block_device *device, const struct block_request *
 			memcpy(device->bounce + done, memory, length);
 		advance(cursor, segment, length);
 	}
+	return true;
 }
 
 static uint32_t piece_max(const struct block_device *device)
@@ -158,7 +163,9 @@ static int cut_bounced(struct block_device *device, struct block_request *reques
 			return -EIO;
 	}
 	device->bounce_cursor = *cursor;
-	copy_block(device, request, cursor, false);
+	/* The device may have come back from a reset with larger blocks than the request was made for. */
+	if (!copy_block(device, request, cursor, false))
+		return -EINVAL;
 	for (uint32_t length; part->bytes < device->block_size; part->bytes += length) {
 		length = MIN(piece_max(device), device->block_size - part->bytes);
 		part->segments[part->segment_count++] = (struct block_segment){device->bounce + part->bytes, length};

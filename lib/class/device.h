@@ -10,7 +10,7 @@
 
 struct device_queue {
 	uint16_t size;
-	const char *layout; /* "split", "packed" */
+	const char *layout;           /* "split", "packed" */
 	uint64_t notifications, used; /* available buffer notifications sent, buffers used so far */
 };
 
@@ -39,7 +39,7 @@ struct device_info {
 	int (*suspend)(struct device_info *info, bool suspend);
 };
 
-void device_add(struct device_info *info); /* into the list, in order */
+void device_add(struct device_info *info);            /* into the list, in order */
 void device_announce(const struct device_info *info); /* print its record and its log line */
 void device_remove(struct device_info *info);
 const struct device_info *device_first(void);

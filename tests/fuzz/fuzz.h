@@ -23,7 +23,7 @@ struct fuzz_target {
 };
 LINKER_SET(fuzz_targets, const struct fuzz_target);
 #define FUZZ_TARGET(id)                                                                                                          \
-	static const struct fuzz_target id##_target = {.name = #id, .run = run, .seeds = seeds};                                  \
+	static const struct fuzz_target id##_target = {.name = #id, .run = run, .seeds = seeds};                                 \
 	LINKER_ENTRY(fuzz_targets, id##_target)
 
 /* ---- the input ---- */

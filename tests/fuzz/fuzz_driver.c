@@ -49,9 +49,14 @@ static const struct way {
 	{.front = &swdev_pci, .transitional = true},
 };
 
-static const char *const cmdlines[] = {
-	"", "virtio.irq=poll", "virtio.irq=intx", "virtio.irq=msix", "virtio.queue=split", "virtio.queue=packed", "virtio.transport=any",
-	"virtio.transport=mmio"};
+static const char *const cmdlines[] = {"",
+                                       "virtio.irq=poll",
+                                       "virtio.irq=intx",
+                                       "virtio.irq=msix",
+                                       "virtio.queue=split",
+                                       "virtio.queue=packed",
+                                       "virtio.transport=any",
+                                       "virtio.transport=mmio"};
 
 static const uint16_t sizes[] = {256, 8, 4, 1, 2, 3, 16, 100, 1024, 32768, 65535, 0};
 
@@ -166,10 +171,7 @@ static void tell_used(struct swdev_queue *queue, struct swdev_used_entry *entry)
 
 static const struct swdev_lie liar = {.name = "fuzz", .at_used = tell_used, .at_read = tell, .blind = true};
 
-static struct swdev_queue *choose_queue(void)
-{
-	return &d.dev->queues[fuzz_below(&d.in, d.dev->queue_count)];
-}
+static struct swdev_queue *choose_queue(void) { return &d.dev->queues[fuzz_below(&d.in, d.dev->queue_count)]; }
 
 static bool is_running(void)
 {
@@ -266,6 +268,8 @@ static void moods(void)
 
 static void step_liar(unsigned step)
 {
+	struct swdev_queue *queue;
+
 	if (!d.lies)
 		return;
 	switch (step) {
@@ -285,7 +289,8 @@ static void step_liar(unsigned step)
 		d.dev->offered ^= BIT64(fuzz_below(&d.in, 64));
 		break;
 	case 5:
-		choose_queue()->max = sizes[fuzz_below(&d.in, ARRAY_SIZE(sizes))];
+		queue = choose_queue();
+		queue->max = sizes[fuzz_below(&d.in, ARRAY_SIZE(sizes))];
 		break;
 	}
 }
@@ -397,7 +402,7 @@ static void plug(void)
 	d.dev->offered ^= fuzz_u64(&d.in);
 	for (unsigned i = 0; i < d.dev->queue_count; i++)
 		d.dev->queues[i].max = sizes[fuzz_below(&d.in, ARRAY_SIZE(sizes))];
-	fuzz_bytes(&d.in, d.whim_bytes, MIN(fuzz_u8(&d.in), WHIMS_MAX));
+	fuzz_bytes(&d.in, d.whim_bytes, fuzz_u8(&d.in) % WHIMS_MAX);
 	d.whims = (struct fuzz_input){d.whim_bytes, WHIMS_MAX};
 	for (unsigned i = d.lies ? fuzz_below(&d.in, FALSE_REGISTERS) : 0; i; i--)
 		false_register();
@@ -405,7 +410,7 @@ static void plug(void)
 	if (d.bounced)
 		bounce_open(d.dev);
 	(void)swdev_plug(d.dev, way->front);
-	work_begin(d.dev, false);
+	work_begin(d.type->id, false);
 }
 
 static void run(const uint8_t *data, size_t size)
@@ -446,10 +451,13 @@ static void put_device(unsigned type, unsigned way, uint8_t flags, uint8_t irq, 
 /* Requests of each shape, with time between them; as a step of that type reads them. */
 static void put_work(unsigned type)
 {
-	static const uint8_t net[] = {0, 3, 0, 0, 2, 60, 0, 100, 0, 200, 0, 0x33, 7, 60, 0, 0x33, 0, 1, 24, 3, 60, 0, 60, 0, 60, 0, 0x33};
-	static const uint8_t blk[] = {0, 0x05, 2, 3, 0, 0x09, 0, 0, 5, 0, 0x22, 9, 0, 0x07, 8, 0, 0x33, 0, 0x69, 4, 5, 0x43, 0, 0x8d, 0, 1, 2, 1, 2, 3, 4, 5, 6, 7, 8, 0x33};
-	static const uint8_t tty[] = {0, 0, 50, 0, 1, 100, 7, 50, 0, 0x33, 0, 3, 0, 2, 255, 0x33, 0, 4, 7, 255, 3, 0x33, 0, 5, 0x73};
-	static const uint8_t rng[] = {0, 1, 2, 0, 9, 0, 0x33, 0, 255, 7, 0x73};
+	static const uint8_t net[] = {0, 3,    0, 0, 2,  60, 0,  100, 0,  200, 0,  0x33, 7,   60,
+	                              0, 0x33, 0, 1, 24, 3,  60, 0,   60, 0,   60, 0,    0x33};
+	static const uint8_t blk[] = {0,    0x05, 2, 3,    0, 0x09, 0, 0, 5, 0, 0x22, 9, 0, 0x07, 8, 0, 0x33, 0,
+	                              0x69, 4,    5, 0x43, 0, 0x8d, 0, 1, 2, 1, 2,    3, 4, 5,    6, 7, 8,    0x33};
+	static const uint8_t tty[] = {0, 0,   50,   0, 1, 100, 7,   50, 0,    0x33, 0, 3,   0,
+	                              2, 255, 0x33, 0, 4, 7,   255, 3,  0x33, 0,    5, 0x73};
+	static const uint8_t rng[] = {0, 1, 0, 9, 0x33, 0, 255, 0, 255, 0x73};
 	static const struct {
 		const uint8_t *bytes;
 		size_t count;
@@ -487,7 +495,8 @@ static void seeds(void)
 			fuzz_seed(name);
 		}
 		for (unsigned i = 0; i < ARRAY_SIZE(events); i++) {
-			put_device(type, i % 3, i & 1 ? FLAG_BOUNCE : 0, 0, BIT64(F_RING_RESET) | BIT64(F_SUSPEND) | BIT64(F_IN_ORDER), i % 4);
+			put_device(type, i % 3, i & 1 ? FLAG_BOUNCE : 0, 0,
+			           BIT64(F_RING_RESET) | BIT64(F_SUSPEND) | BIT64(F_IN_ORDER), i % 4);
 			fuzz_put8(sizeof(whims));
 			fuzz_put_all(whims, sizeof(whims));
 			put_work(type);

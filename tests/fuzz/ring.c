@@ -18,21 +18,13 @@
 
 #include <base/page.h>
 #include <host.h>
-#include <virtio/transport.h>
-#include <virtio/virtq_impl.h>
 
-#include "fuzz.h"
-#include "swdev_impl.h"
 #include "swdev_types.h"
 
-#define REQUESTS 64u
-#define BUFFERS 8u
-#define STRIDE 1024u /* the first buffer of a request lies at that multiple: so it is known by its address */
 #define DATA_BYTES (REQUESTS * STRIDE + 65536u)
 #define STEPS_MAX 512u
 #define ROUND 20u      /* requests in a round of honest work */
-#define ROUNDS_MAX 64u           /* of honest work, in all steps together */
-#define MAPPED (UINT64_C(1) << 40) /* where the DMA backend puts memory in the device's view */
+#define ROUNDS_MAX 64u /* of honest work, in all steps together */
 
 /* The input's first byte: features by these bits, then options. */
 static const uint8_t feature_bits[] = {VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX, VIRTIO_F_IN_ORDER, VIRTIO_F_NOTIFICATION_DATA,
@@ -43,149 +35,7 @@ static const uint16_t split_sizes[] = {1, 2, 4, 8, 16, 64, 256, 32}, packed_size
 #define SIZE_LARGEST_BITS 0xc7 /* of the input's second byte: the largest size that there is */
 #define SIZE_LARGEST 32768u
 
-struct request {
-	struct virtq_buf bufs[BUFFERS];
-	uint16_t nreadable, count;
-	uint32_t writable;
-	uint16_t descriptors; /* of the ring */
-	bool in_flight;
-	uint64_t sequence;
-};
-
-struct mapping {
-	uint64_t addr;
-	size_t bytes;
-	enum dma_dir dir;
-	bool live;
-};
-
-static struct ring {
-	struct fuzz_input in;
-	bool packed, mapped, lied;
-	uint16_t size, max_buffers, start;
-	struct virtio_device vdev;
-	struct virtq *vq;
-	struct virtq_spec spec;
-	struct swdev *dev;
-	struct swdev_queue *queue;
-	uint8_t *data;
-
-	struct request requests[REQUESTS];
-	unsigned in_flight, descriptors;
-	uint64_t sequence;
-	unsigned breaks, rounds;
-	bool broken, awaiting; /* an interrupt is promised for the next used buffer */
-
-	struct swdev_chain *taken[REQUESTS]; /* by the device */
-	unsigned taken_count;
-	struct used {
-		unsigned request;
-		uint32_t written;
-	} used[REQUESTS]; /* by the device while it is honest, not harvested yet */
-	unsigned used_count;
-
-	struct mapping maps[REQUESTS * BUFFERS];
-	unsigned live_maps, maps_refused;
-} r;
-
-/* ---- the DMA seam: addresses that are not the driver's, and no room now and then ---- */
-
-static void *map_alloc(struct dma_device *dma, size_t size, size_t alignment, dma_addr_t *addr)
-{
-	void *memory = page_alloc(size, alignment);
-
-	(void)dma;
-	*addr = (uintptr_t)memory + MAPPED;
-	return memory;
-}
-
-static void map_free(struct dma_device *dma, void *memory, size_t size, dma_addr_t addr)
-{
-	(void)dma;
-	fuzz_check(addr == (uintptr_t)memory + MAPPED, "memory is freed under an address that it never had");
-	page_free(memory, size);
-}
-
-static dma_addr_t map_map(struct dma_device *dma, void *memory, size_t size, enum dma_dir dir)
-{
-	(void)dma;
-	if (r.maps_refused && !--r.maps_refused)
-		return DMA_ERROR;
-	for (unsigned i = 0; i < ARRAY_SIZE(r.maps); i++) {
-		if (r.maps[i].live)
-			continue;
-		r.maps[i] = (struct mapping){(uintptr_t)memory + MAPPED, size, dir, true};
-		r.live_maps++;
-		return r.maps[i].addr;
-	}
-	fuzz_fail("more buffers are mapped than there are");
-}
-
-static void map_unmap(struct dma_device *dma, dma_addr_t addr, size_t size, enum dma_dir dir)
-{
-	(void)dma;
-	for (unsigned i = 0; i < ARRAY_SIZE(r.maps); i++) {
-		if (r.maps[i].live && r.maps[i].addr == addr && r.maps[i].bytes == size && r.maps[i].dir == dir) {
-			r.maps[i].live = false;
-			r.live_maps--;
-			return;
-		}
-	}
-	fuzz_fail("%zu bytes at %#llx are unmapped, but are not mapped", size, (unsigned long long)addr);
-}
-
-static const struct dma_ops map_ops = {.alloc = map_alloc, .free = map_free, .map = map_map, .unmap = map_unmap};
-
-static uint64_t translate(struct swdev *dev, uint64_t address, uint64_t length)
-{
-	(void)dev;
-	(void)length;
-	return address - MAPPED;
-}
-
-/* ---- the device as its driver's core sees it ---- */
-
-static int ring_enable(struct virtio_device *vdev, uint16_t index, const struct virtq_setup *setup, struct virtq_notify *notify)
-{
-	(void)vdev;
-	r.queue->size = setup->size;
-	r.queue->descriptor_area = setup->descriptor_area;
-	r.queue->driver_area = setup->driver_area;
-	r.queue->device_area = setup->device_area;
-	swdev_queue_enable(r.queue);
-	*notify = (struct virtq_notify){.kind = VIRTQ_NOTIFY_CALL, .id = index};
-	return 0;
-}
-
-static void forget_taken(void)
-{
-	while (r.taken_count)
-		swdev_chain_free(r.taken[--r.taken_count]);
-	r.used_count = 0;
-}
-
-static int ring_reset(struct virtio_device *vdev, uint16_t index)
-{
-	(void)vdev;
-	(void)index;
-	forget_taken();
-	swdev_queue_reset(r.queue);
-	return 0;
-}
-
-static void ring_notify(struct virtio_device *vdev, uint16_t index, uint32_t data)
-{
-	(void)vdev;
-	(void)index;
-	swdev_notify(r.dev, data);
-}
-
-static const struct virtio_transport_ops ring_ops = {.name = "fuzz",
-                                                     .queue_enable = ring_enable,
-                                                     .queue_reset = ring_reset,
-                                                     .notify = ring_notify};
-
-static void recover(struct event *event) { (void)event; }
+struct ring r;
 
 /* ---- after each step ---- */
 
@@ -202,6 +52,7 @@ static void check_state(void)
 	fuzz_check(r.vq->broken || !r.broken, "a broken queue works again without a reset");
 	r.broken = r.vq->broken;
 	if (r.broken) {
+		fuzz_check(r.vq->closed, "a broken queue takes requests");
 		fuzz_check(!virtq_harvest(r.vq, &length), "a broken queue gives a request back");
 		fuzz_check(!virtq_kick(r.vq) && !virtq_irq_enable(r.vq), "a broken queue talks to its device");
 	}
@@ -292,7 +143,7 @@ static bool harvest(void)
 		return false;
 	}
 	request = check_token(token);
-	r.awaiting = false;
+	r.awaited = 0;
 	fuzz_check(written <= request->writable, "%u bytes written, %u were writable", written, request->writable);
 	for (unsigned i = 0; virtio_has(&r.vdev, VIRTIO_F_IN_ORDER) && i < REQUESTS; i++)
 		fuzz_check(!r.requests[i].in_flight || r.requests[i].sequence > request->sequence, "out of order");
@@ -305,6 +156,12 @@ static bool harvest(void)
 	return true;
 }
 
+static void ask_for_interrupt(uint16_t count)
+{
+	count = MIN(count, (uint16_t)MAX(r.in_flight, 1u));
+	r.awaited = virtq_irq_enable_after(r.vq, count) || r.vq->broken || r.lied ? 0 : count - r.used_count;
+}
+
 static void harvest_all(struct virtq *vq)
 {
 	(void)vq;
@@ -312,133 +169,9 @@ static void harvest_all(struct virtq *vq)
 		;
 }
 
-/* ---- the honest device ---- */
-
-static const struct swdev_ring *engine(void) { return swdev_ring(r.queue); }
-
-/* Which request a chain is; checks that it arrived as it was added. */
-static unsigned request_of(const struct swdev_chain *chain)
-{
-	uint64_t first = chain->segments[0].address - (r.mapped ? MAPPED : 0) - (uintptr_t)r.data;
-	unsigned i = (unsigned)(first / STRIDE);
-	const struct request *request = &r.requests[i];
-
-	fuzz_check(first / STRIDE < REQUESTS && request->in_flight, "a buffer that is not in flight was made available");
-	fuzz_check(chain->readable == request->nreadable && chain->readable + chain->writable == request->count,
-	           "%u + %u buffers of request %u were made available", chain->readable, chain->writable, i);
-	for (unsigned k = 0; k < request->count; k++)
-		fuzz_check(chain->segments[k].address - (r.mapped ? MAPPED : 0) == (uintptr_t)request->bufs[k].addr &&
-		                   chain->segments[k].length == request->bufs[k].len,
-		           "buffer %u of request %u is not what was added", k, i);
-	return i;
-}
-
-/* Take what is available, and say of what to be notified next. */
-static void look(enum swdev_wish wish)
-{
-	struct swdev_chain *chain;
-
-	if (!r.queue->enabled)
-		return;
-	r.queue->notified = false;
-	while (r.taken_count < REQUESTS && (chain = engine()->take(r.queue))) {
-		r.taken[r.taken_count++] = chain;
-		if (!r.lied && !r.dev->violations)
-			(void)request_of(chain);
-	}
-	engine()->ask(r.queue, wish);
-	if (engine()->pending(r.queue))
-		r.queue->notified = true;
-}
-
-/* Use chain `which` of those taken; with IN_ORDER the first `which` + 1, as one batch. */
-static void use(unsigned which, uint32_t length)
-{
-	bool in_order = swdev_has(r.dev, F_IN_ORDER);
-	unsigned batch = in_order ? which + 1 : 1;
-	struct swdev_chain *last = r.taken[which];
-	uint16_t slots_before = 0;
-	bool wanted;
-
-	for (unsigned i = in_order ? 0 : which; i <= which; i++) {
-		struct swdev_chain *chain = r.taken[i];
-
-		chain->written = (uint32_t)chain->writable_bytes;
-		if (chain == last)
-			chain->written = (uint32_t)(length % (chain->writable_bytes + 1));
-		if (!r.lied)
-			r.used[r.used_count++] = (struct used){request_of(chain), chain->written};
-		if (chain == last)
-			break;
-		slots_before = (uint16_t)(slots_before + chain->slots);
-		engine()->retire(r.queue, chain);
-		swdev_chain_free(chain);
-	}
-	last->slots_before = slots_before;
-	engine()->put(r.queue, last, batch);
-	swdev_chain_free(last);
-	r.taken_count -= batch;
-	memmove(&r.taken[which + 1 - batch], &r.taken[which + 1], (r.taken_count + batch - which - 1) * sizeof(r.taken[0]));
-	wanted = engine()->wants_interrupt(r.queue);
-	fuzz_check(r.lied || !r.awaiting || wanted, "a buffer was used, and the interrupt that was asked for is not sent");
-	if (wanted)
-		r.awaiting = false;
-}
-
-/* ---- lies ---- */
-
-static void lie(void)
-{
-	r.lied = true;
-	r.awaiting = false;
-	r.used_count = 0;
-}
-
-/* A used entry out of nothing, where the driver looks next. */
-static void invent_used(void)
-{
-	struct virtq_ring *q = virtq_ring_of(r.vq);
-	uint8_t how = fuzz_u8(&r.in);
-	uint32_t id = how & 1 ? fuzz_u32(&r.in) : fuzz_u8(&r.in), length = how & 2 ? fuzz_u32(&r.in) : fuzz_u16(&r.in);
-	uint16_t step = how & 4 ? fuzz_u16(&r.in) : 1;
-
-	lie();
-	if (r.packed) {
-		struct pvirtq_desc *desc = &q->packed.desc[(q->packed.last_used + (how >> 6)) % r.size];
-		uint16_t flags = q->packed.used_wrap ? VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED : 0;
-
-		desc->id = (uint16_t)id;
-		desc->len = length;
-		desc->flags = (uint16_t)(how & 4 ? step : (unsigned)flags | (how & 8 ? VIRTQ_DESC_F_WRITE : 0u));
-	} else {
-		uint16_t idx = q->split.used->idx;
-
-		q->split.used->ring[idx % r.size] = (struct virtq_used_elem){id, length};
-		q->split.used->idx = (uint16_t)(idx + step);
-	}
-}
-
-/* Bytes of the input anywhere in the device area, the queue's memory, or the indirect tables. */
-static void scribble(void)
-{
-	struct virtq_ring *q = virtq_ring_of(r.vq);
-	uint8_t how = fuzz_u8(&r.in);
-	uint8_t *area = q->memory;
-	size_t bytes = q->memory_bytes, at, count = 1 + (how >> 4);
-
-	if ((how & 3) == 0) {
-		area += q->setup.device_area;
-		bytes -= q->setup.device_area;
-	} else if ((how & 3) == 1 && q->tables) {
-		area = (uint8_t *)q->tables;
-		bytes = q->tables_bytes;
-	}
-	at = fuzz_below(&r.in, (uint32_t)bytes);
-	lie();
-	fuzz_bytes(&r.in, area + at, MIN(count, bytes - at));
-}
-
 /* ---- life ---- */
+
+static void recover(struct event *event) { (void)event; }
 
 static void create(void)
 {
@@ -451,7 +184,7 @@ static void create(void)
 	error = virtq_enable(r.vq);
 	fuzz_check(!error && r.queue->enabled, "the queue is not enabled: %s", r.dev->first_violation);
 	r.dev->status |= ST_DRIVER_OK;
-	r.lied = r.broken = r.awaiting = r.vdev.broken = false;
+	r.lied = r.broken = r.vdev.broken = false;
 	check_state();
 }
 
@@ -464,7 +197,7 @@ static void wind_on(uint16_t start)
 	q->split.avail->idx = q->split.used->idx = start;
 	r.queue->taken = r.queue->used = r.queue->avail_seen = start;
 	r.queue->signalled = start;
-	engine()->ask(r.queue, SWDEV_WANT_ALL);
+	ring_engine()->ask(r.queue, SWDEV_WANT_ALL);
 }
 
 static void take_back(void)
@@ -475,13 +208,14 @@ static void take_back(void)
 		(void)check_token(token);
 	fuzz_check(!r.in_flight, "%u requests were not given back", r.in_flight);
 	fuzz_check(!r.live_maps, "%u buffers are still mapped", r.live_maps);
+	r.used_count = r.awaited = 0;
 }
 
 static void reset_device(void)
 {
-	forget_taken();
+	ring_forget_taken();
 	swdev_queue_disable(r.queue);
-	r.vq->broken = true;
+	r.vq->broken = r.vq->closed = true;
 	take_back();
 	virtq_destroy(r.vq);
 	create();
@@ -492,11 +226,17 @@ static void reset_queue(void)
 	int error = virtq_reset(r.vq);
 
 	fuzz_check(!error, "the queue is not reset: %d", error);
+	harvest_all(r.vq); /* what was used counts */
+	if (r.vq->broken) {
+		check_state();
+		reset_device();
+		return;
+	}
 	take_back();
 	r.dev->violations = 0;
 	error = virtq_restart(r.vq);
 	fuzz_check(!error && r.queue->enabled, "the queue is not enabled again: %s", r.dev->first_violation);
-	r.lied = r.broken = r.awaiting = r.vdev.broken = false;
+	r.lied = r.broken = r.vdev.broken = false;
 	check_state();
 }
 
@@ -514,12 +254,12 @@ static void honest_round(void)
 			break; /* the DMA seam */
 	}
 	virtq_kick(r.vq);
-	fuzz_check(r.queue->notified || !engine()->kick_is_due(r.queue), "a notification is missing");
+	fuzz_check(r.queue->notified || !ring_engine()->kick_is_due(r.queue), "a notification is missing");
 	while (!virtq_irq_enable(r.vq) && r.in_flight) {
-		r.awaiting = true;
-		look(SWDEV_WANT_ALL);
+		r.awaited = 1;
+		ring_look(SWDEV_WANT_ALL);
 		fuzz_check(r.taken_count, "%u in flight, and none of them available", r.in_flight);
-		use(r.taken_count - 1, 77);
+		ring_use(r.taken_count - 1, 77);
 		harvest_all(r.vq);
 	}
 	harvest_all(r.vq);
@@ -532,36 +272,36 @@ static void honest_round(void)
 static void step_driver(unsigned step)
 {
 	struct request *request = unused_request();
-	uint8_t byte;
+	uint16_t nreadable, nwritable;
 
 	switch (step) {
 	case 0:
 	case 1:
-		byte = fuzz_u8(&r.in);
+		nreadable = (uint16_t)fuzz_below(&r.in, BUFFERS + 1);
+		nwritable = (uint16_t)fuzz_below(&r.in, BUFFERS + 1u - nreadable);
 		if (request)
-			add(request, (byte & 15) % (BUFFERS + 1), (byte >> 4) % (BUFFERS + 1 - (byte & 15) % (BUFFERS + 1)),
-			    step);
+			add(request, nreadable, nwritable, step);
 		break;
 	case 2:
 		virtq_kick(r.vq);
-		fuzz_check(r.lied || r.queue->notified || !engine()->kick_is_due(r.queue), "a notification is missing");
+		fuzz_check(r.lied || r.queue->notified || !ring_engine()->kick_is_due(r.queue), "a notification is missing");
 		break;
 	case 3:
 		for (unsigned n = 1 + fuzz_below(&r.in, 8); n && harvest(); n--)
 			;
 		break;
 	case 4:
-		r.awaiting = !virtq_irq_enable(r.vq) && !r.vq->broken && !r.lied;
+		ask_for_interrupt((uint16_t)(1 + fuzz_below(&r.in, 8)));
 		break;
 	case 5:
 		virtq_irq_disable(r.vq);
-		r.awaiting = false;
+		r.awaited = 0;
 		break;
 	case 6:
 		virtq_kick_later(r.vq);
 		event_mark(&r.vq->event);
 		loop_turn(false, 0);
-		r.awaiting = false;
+		r.awaited = 0;
 		break;
 	case 7:
 		if (r.broken || fuzz_u8(&r.in) & 1)
@@ -577,7 +317,7 @@ static void step_device(unsigned step)
 	switch (step) {
 	case 0:
 	case 1:
-		look(fuzz_below(&r.in, 3));
+		ring_look(fuzz_below(&r.in, 3));
 		break;
 	case 2:
 	case 3: {
@@ -585,14 +325,14 @@ static void step_device(unsigned step)
 		uint32_t length = fuzz_u16(&r.in);
 
 		if (r.taken_count && r.used_count + which % r.taken_count < REQUESTS)
-			use(which % r.taken_count, length);
+			ring_use(which % r.taken_count, length);
 		break;
 	}
 	case 4:
-		invent_used();
+		ring_invent_used();
 		break;
 	case 5:
-		scribble();
+		ring_scribble();
 		break;
 	case 6:
 		r.maps_refused = fuzz_u8(&r.in);
@@ -611,13 +351,15 @@ static void set_up(bool packed)
 
 	r.packed = packed;
 	r.mapped = options & OPTION_MAPPED;
-	r.size = (sizes & SIZE_LARGEST_BITS) == SIZE_LARGEST_BITS ? SIZE_LARGEST : (packed ? packed_sizes : split_sizes)[sizes & 7];
+	r.size = (sizes & SIZE_LARGEST_BITS) == SIZE_LARGEST_BITS ? SIZE_LARGEST
+	                                                          : (packed ? packed_sizes : split_sizes)[sizes & 7];
 	r.spec = (struct virtq_spec){.name = "fuzz", .max_buffers = (uint16_t)(1 + (sizes >> 3) % BUFFERS)};
 	r.spec.callback = options & OPTION_SILENT ? NULL : harvest_all;
 	r.max_buffers = MIN(r.spec.max_buffers, r.size);
 	r.start = fuzz_u16(&r.in);
 	for (unsigned i = 0; i < ARRAY_SIZE(feature_bits); i++)
 		features |= options & 1u << i ? BIT64(feature_bits[i]) : 0;
+	features |= r.mapped ? BIT64(VIRTIO_F_ACCESS_PLATFORM) : 0;
 	features |= BIT64(VIRTIO_F_RING_RESET) | (options & OPTION_LEGACY ? 0 : BIT64(VIRTIO_F_VERSION_1));
 
 	fuzz_machine(r.size > 256 ? 32u << 20 : 1u << 20);
@@ -626,12 +368,12 @@ static void set_up(bool packed)
 	r.dev->quiet = true;
 	r.dev->accepted = features;
 	r.dev->features_ok_seen = true;
-	r.dev->translate = r.mapped ? translate : NULL;
+	r.dev->translate = r.mapped ? ring_translate : NULL;
 	r.queue = &r.dev->queues[0];
 	r.queue->max = r.size;
 	r.vdev = (struct virtio_device){.ops = &ring_ops, .name = "fuzz0", .features = features, .driver_ok = true};
 	r.vdev.legacy = options & OPTION_LEGACY;
-	r.vdev.dma.ops = r.mapped ? &map_ops : NULL;
+	r.vdev.dma.ops = r.mapped ? &ring_dma : NULL;
 	event_init(&r.vdev.recover_event, recover);
 	create();
 	if (!packed)
@@ -657,7 +399,7 @@ void ring_run(const uint8_t *data, size_t size, bool packed)
 	reset_device();
 	for (unsigned i = 0; i < 2; i++)
 		honest_round();
-	forget_taken();
+	ring_forget_taken();
 	swdev_queue_disable(r.queue);
 	take_back();
 	virtq_destroy(r.vq);
@@ -682,17 +424,17 @@ static void seed(const char *name, uint8_t options, uint8_t sizes, uint16_t star
 void ring_seeds(bool packed)
 {
 	/* Two requests, kicked, looked at, used last first, harvested; then interrupts on, and a turn of the loop. */
-	static const uint8_t honest[] = {0, 0x21, 9, 9, 9,  9, 9, 9, 9,  9, 0, 0x10, 9, 9, 9, 9,
-	                                 2, 8,    0, 4, 10, 1, 5, 0, 10, 0, 5, 0,    3, 7, 6};
-	static const uint8_t rounds[] = {15, 200, 7, 1, 15, 3, 7, 0, 15, 2};
-	static const uint8_t invented[] = {0, 0x10, 9,  9, 0, 0x10, 9, 9, 2, 12, 0, 1,  8, 0,
-	                                   3, 0,    12, 0, 1, 8,    0, 3, 0, 7,  1, 15, 1};
-	static const uint8_t jump[] = {0, 0x10, 9, 9, 2, 12, 4, 0, 8, 0, 255, 255, 3, 1, 7, 0, 15, 1};
-	static const uint8_t long_used[] = {0, 0x10, 9, 9, 2, 12, 10, 0, 255, 255, 255, 255, 3, 1};
-	static const uint8_t events[] = {13, 0xf0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 0x10, 9, 9, 2, 4, 6};
-	static const uint8_t unmappable[] = {14, 2, 0, 0x21, 9, 9, 9, 9,  9, 9, 9, 9, 0, 0x11,
-	                                     9,  9, 9, 9,    2, 8, 0, 10, 0, 9, 0, 3, 2};
-	static const uint8_t huge[] = {1, 0x11, 9, 9, 9, 1, 0x10, 9, 1, 0x88, 0, 0};
+	static const uint8_t honest[] = {0, 2, 1, 9, 0, 9,  9, 0, 9, 9,  0, 0, 0, 1, 9, 0,
+	                                 2, 8, 0, 4, 0, 10, 1, 5, 0, 10, 0, 5, 0, 3, 7, 6};
+	static const uint8_t rounds[] = {15, 40, 7, 1, 15, 3, 7, 0, 15, 2};
+	static const uint8_t invented[] = {0, 0, 1, 9,  0, 0, 0, 1, 9, 0, 2, 12, 0,  1, 8,
+	                                   0, 3, 0, 12, 0, 1, 8, 0, 3, 0, 7, 1,  15, 1};
+	static const uint8_t jump[] = {0, 0, 1, 9, 0, 2, 12, 4, 0, 8, 0, 255, 255, 3, 1, 7, 0, 15, 1};
+	static const uint8_t long_used[] = {0, 0, 1, 9, 0, 2, 12, 2, 0, 255, 255, 255, 255, 3, 1};
+	static const uint8_t events[] = {13, 0xf0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 0, 0, 1, 9, 0, 2, 4, 0, 6};
+	static const uint8_t unmappable[] = {14, 2, 0, 2, 1, 9, 0, 9, 9, 0,  9, 9, 0, 0, 1,
+	                                     1,  9, 0, 9, 9, 0, 2, 8, 0, 10, 0, 9, 0, 3, 2};
+	static const uint8_t huge[] = {1, 1, 1, 9, 9, 9, 1, 0, 1, 9, 1, 8, 0, 0};
 
 	for (unsigned options = 0; options < 32; options++) {
 		static char name[] = "honest-00";

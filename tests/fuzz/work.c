@@ -12,23 +12,24 @@
 #include <class/char.h>
 #include <class/entropy.h>
 #include <class/net.h>
-#include <virtio/virtio.h>
-
-#include "swdev.h"
+#include <virtio/ids.h>
 
 #define OUTSTANDING_MAX 32u
 #define SEGMENTS 8u
 #define FRAMES 64u
+#define ENTROPY_LARGE 70000u
+#define TTY_LARGE 0x120000u
 #define KEPT 16u
 #define ETHERNET_HEADER 14u
 
 static struct work {
-	struct swdev *dev;
+	uint16_t type;
 	bool honest, submitting;
 	unsigned outstanding;
 	struct net_pool *pool;
 	struct net_buf *kept[KEPT]; /* received frames that the program has not done with */
 	unsigned kept_count, sum;
+	bool large;
 	bool sluggish; /* reads and frees only when a step says so */
 } w;
 
@@ -79,7 +80,8 @@ static void check_done(const struct task *task, int status)
 		i++;
 	fuzz_check(i < ARRAY_SIZE(known), "a request ends with %d", status);
 	fuzz_check(!w.submitting, "a request ends inside its submission");
-	fuzz_check(!w.honest || !task->expect_good || !status || status == -EIO || status == -ENODEV, "an honest request ends with %d", status);
+	fuzz_check(!w.honest || !task->expect_good || !status || status == -EIO || status == -ENODEV,
+	           "an honest request ends with %d", status);
 }
 
 static uint32_t choose_length(struct fuzz_input *in)
@@ -87,6 +89,15 @@ static uint32_t choose_length(struct fuzz_input *in)
 	static const uint16_t lengths[] = {512, 1024, 4096, 1, 511, 513, 1000, 16384, BLOCK_ID_BYTES, 3584};
 
 	return lengths[fuzz_below(in, ARRAY_SIZE(lengths))];
+}
+
+/* Bytes for a request that the driver takes in pieces if it is large; it is so once per input, since it takes time. */
+static uint32_t large(uint8_t how, uint32_t bytes)
+{
+	if (how < 255 || w.large)
+		return 1 + how * 13u;
+	w.large = true;
+	return bytes;
 }
 
 /* ---- block: what is written says where it is, so that all that is read can be told to be right ---- */
@@ -104,7 +115,8 @@ static void pattern(const struct block_request *request, bool check)
 			if (!check)
 				bytes[k] = disk_byte(at);
 			else
-				fuzz_check(!bytes[k] || bytes[k] == disk_byte(at), "byte %llu of the disk reads as %#x", (unsigned long long)at, bytes[k]);
+				fuzz_check(!bytes[k] || bytes[k] == disk_byte(at), "byte %llu of the disk reads as %#x",
+				           (unsigned long long)at, bytes[k]);
 		}
 	}
 }
@@ -129,7 +141,7 @@ static void block_done(struct block_request *request)
 
 static void block_step(struct fuzz_input *in)
 {
-	struct block_device *device = block_find(w.dev->vdev->name);
+	struct block_device *device = block_find(NULL);
 	uint8_t how = fuzz_u8(in);
 	struct task *task = device ? task_new() : NULL;
 	uint64_t bytes = 0;
@@ -147,7 +159,10 @@ static void block_step(struct fuzz_input *in)
 	    task_memory(task, device->block_size - (uint32_t)(bytes % device->block_size)))
 		bytes += task->segments[task->segment_count - 1].length;
 	task->again = how & 64;
-	task->block = (struct block_request){.op = how & 3, .segments = task->segments, .segment_count = task->segment_count, .done = block_done};
+	task->block = (struct block_request){.op = how & 3,
+	                                     .segments = task->segments,
+	                                     .segment_count = task->segment_count,
+	                                     .done = block_done};
 	task->block.sector = how & 128 ? fuzz_u64(in) : fuzz_below(in, 256) * (device->block_size / BLOCK_SECTOR);
 	if (task->block.op == BLOCK_WRITE)
 		pattern(&task->block, false);
@@ -163,23 +178,26 @@ static void entropy_done(struct entropy_request *request)
 	struct task *task = container_of(request, struct task, entropy);
 
 	check_done(task, request->status);
-	fuzz_check(request->status || request->filled == request->length, "%u of %u random bytes", request->filled, request->length);
+	fuzz_check(request->status || request->filled == request->length, "%u of %u random bytes", request->filled,
+	           request->length);
 	task_free(task);
 }
 
 static void entropy_step(struct fuzz_input *in)
 {
-	struct entropy_device *device = entropy_find(w.dev->vdev->name);
+	struct entropy_device *device = entropy_find(NULL);
 	struct task *task = device ? task_new() : NULL;
+	uint32_t length = large(fuzz_u8(in), ENTROPY_LARGE);
 
 	if (!task)
 		return;
-	if (!task_memory(task, 1 + fuzz_u8(in) * choose_length(in) / 32)) {
+	if (!task_memory(task, length)) {
 		task_free(task);
 		return;
 	}
-	task->entropy = (struct entropy_request){
-		.memory = task->segments[0].memory, .length = task->segments[0].length, .done = entropy_done};
+	task->entropy = (struct entropy_request){.memory = task->segments[0].memory,
+	                                         .length = task->segments[0].length,
+	                                         .done = entropy_done};
 	task->expect_good = true;
 	w.submitting = true;
 	entropy_submit(device, &task->entropy);
@@ -221,11 +239,13 @@ static void tty_write(struct char_device *device, struct fuzz_input *in)
 
 	if (!task)
 		return;
-	if (!task_memory(task, how == 255 ? 0x180000 : 1 + how * 13u)) { /* more than a piece, or less */
+	if (!task_memory(task, large(how, TTY_LARGE))) {
 		task_free(task);
 		return;
 	}
-	task->tty = (struct char_request){.memory = task->segments[0].memory, .length = task->segments[0].length, .done = tty_done};
+	task->tty = (struct char_request){.memory = task->segments[0].memory,
+	                                  .length = task->segments[0].length,
+	                                  .done = tty_done};
 	task->expect_good = true;
 	w.submitting = true;
 	char_submit(device, &task->tty);
@@ -234,7 +254,7 @@ static void tty_write(struct char_device *device, struct fuzz_input *in)
 
 static void tty_step(struct fuzz_input *in)
 {
-	struct char_device *device = char_find(w.dev->vdev->name);
+	struct char_device *device = char_find(NULL);
 
 	if (!device)
 		return;
@@ -332,7 +352,7 @@ static void frames_arrived(struct net_device *device)
 
 static void net_step(struct fuzz_input *in)
 {
-	struct net_device *device = net_find(w.dev->vdev->name);
+	struct net_device *device = net_find(NULL);
 
 	if (!w.pool)
 		w.pool = net_pool_create(FRAMES);
@@ -362,23 +382,21 @@ static void net_step(struct fuzz_input *in)
 
 /* ---- all ---- */
 
-void work_begin(struct swdev *dev, bool honest) { w = (struct work){.dev = dev, .honest = honest}; }
+void work_begin(uint16_t type, bool honest) { w = (struct work){.type = type, .honest = honest}; }
 
 void work_step(struct fuzz_input *in)
 {
-	if (!w.dev->vdev)
-		return;
-	switch (w.dev->type->id) {
-	case 1:
+	switch (w.type) {
+	case VIRTIO_ID_NET:
 		net_step(in);
 		break;
-	case 2:
+	case VIRTIO_ID_BLOCK:
 		block_step(in);
 		break;
-	case 3:
+	case VIRTIO_ID_CONSOLE:
 		tty_step(in);
 		break;
-	case 4:
+	case VIRTIO_ID_ENTROPY:
 		entropy_step(in);
 		break;
 	}

@@ -9,10 +9,9 @@
 
 #include "fuzz.h"
 
-struct swdev;
-
-/* `honest`: the device does what it is told, so data is checked, and errors are not expected. */
-void work_begin(struct swdev *dev, bool honest);
+/* For the only device of the machine, if it is of that virtio device type and there at all. `honest`: it does what it is told, so data is
+ * checked, and errors are not expected. */
+void work_begin(uint16_t type, bool honest);
 void work_step(struct fuzz_input *in);
 bool work_idle(void); /* nothing is under way */
 /* The device is gone: fails for a request that did not end. */

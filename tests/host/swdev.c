@@ -23,7 +23,8 @@ void swdev_violation(struct swdev *dev, const char *format, ...)
 	if (!dev->first_violation[0])
 		memcpy(dev->first_violation, text, sizeof(text));
 	if (!dev->quiet && dev->violations++ < 20)
-		fprintf(stderr, "# violation by the driver of %s (%s): %s\n", dev->type->name, dev->front ? dev->front->name : "-", text);
+		fprintf(stderr, "# violation by the driver of %s (%s): %s\n", dev->type->name,
+		        dev->front ? dev->front->name : "-", text);
 	if (!dev->quiet && getenv("SWDEV_ABORT"))
 		abort();
 }
@@ -51,6 +52,7 @@ static void reset(struct swdev *dev)
 	for (unsigned i = 0; i < dev->queue_count; i++) {
 		swdev_queue_disable(&dev->queues[i]);
 		dev->queues[i].size = dev->queues[i].max;
+		dev->queues[i].descriptor_area = dev->queues[i].driver_area = dev->queues[i].device_area = 0;
 		dev->queues[i].told_max = 0;
 		dev->queues[i].vector = 0xffff;
 		dev->queues[i].was_reset = false;
@@ -76,7 +78,7 @@ static bool features_acceptable(struct swdev *dev)
 
 	if (dev->accepted & ~dev->told_features)
 		swdev_violation(dev, "accepted features %#llx that were not offered",
-				(unsigned long long)(dev->accepted & ~dev->told_features));
+		                (unsigned long long)(dev->accepted & ~dev->told_features));
 	for (; rule && rule->needs_any; rule++)
 		if (dev->accepted & FEATURE(rule->bit) && !(dev->accepted & rule->needs_any))
 			swdev_violation(dev, "accepted feature %u without one that it requires", rule->bit);
@@ -244,10 +246,7 @@ void swdev_config_write(struct swdev *dev, uint32_t offset, unsigned width, uint
 		dev->type->config_written(dev, offset);
 }
 
-uint32_t swdev_generation_read(struct swdev *dev)
-{
-	return swdev_tell(dev, REG_GENERATION, 0, dev->generation & 0xff);
-}
+uint32_t swdev_generation_read(struct swdev *dev) { return swdev_tell(dev, REG_GENERATION, 0, dev->generation & 0xff); }
 
 uint32_t swdev_isr_read(struct swdev *dev, bool clear)
 {

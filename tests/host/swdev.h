@@ -77,7 +77,7 @@ struct swdev_type {
 	uint16_t id; /* "Device Types" */
 	const char *name;
 	uint16_t queues;
-	uint64_t features;               /* offered unless the test says otherwise */
+	uint64_t features;                /* offered unless the test says otherwise */
 	const struct swdev_field *fields; /* ended by width 0 */
 	const struct swdev_rule *rules;   /* ended by needs_any 0; may be NULL */
 	uint16_t config_size;
@@ -97,8 +97,8 @@ enum swdev_order { SWDEV_FIFO, SWDEV_LIFO, SWDEV_RANDOM };
 
 /* How the device asks for available buffer notifications. */
 enum swdev_wish {
-	SWDEV_WANT_ALL,   /* of every buffer */
-	SWDEV_WANT_NONE,  /* of none: it looks by itself at every idle */
+	SWDEV_WANT_ALL,          /* of every buffer */
+	SWDEV_WANT_NONE,         /* of none: it looks by itself at every idle */
 	SWDEV_WANT_EVERY_FOURTH, /* EVENT_IDX: of the fourth from now on; it looks by itself for the others */
 };
 
@@ -115,11 +115,11 @@ struct swdev_queue {
 	uint16_t vector; /* MSI-X entry */
 
 	/* the rings' */
-	uint16_t taken, used;         /* split: free-running indices */
-	uint16_t avail_seen;          /* split: the driver's index when we last looked */
-	uint16_t in_order_next;       /* the descriptor that an IN_ORDER driver uses next */
+	uint16_t taken, used;                         /* split: free-running indices */
+	uint16_t avail_seen;                          /* split: the driver's index when we last looked */
+	uint16_t in_order_next;                       /* the descriptor that an IN_ORDER driver uses next */
 	uint64_t slots_taken, slots_used, slots_seen; /* packed: free-running counts */
-	uint64_t signalled;           /* `used` or `slots_used` at the last decision about a notification */
+	uint64_t signalled;                           /* `used` or `slots_used` at the last decision about a notification */
 	unsigned in_flight, slots_in_flight;
 	uint8_t *busy; /* per descriptor (split) or buffer id (packed) */
 	bool notified, used_unsignalled;
@@ -142,20 +142,20 @@ struct swdev {
 
 	/* the test's, before swdev_plug() */
 	uint64_t offered;
-	bool legacy; /* fronts mmio and pci: the legacy interface */
-	uint16_t vectors; /* front pci: MSI-X entries; 0: none */
-	unsigned direct_irq;   /* front direct: an enum virtio_irq_mode */
-	bool transitional, no_line; /* front pci: also has the legacy interface; has no INTx */
-	bool legacy_choice;         /* of a transitional device: the driver will use the legacy interface */
-	bool window, ports; /* front pci: BAR 4 has no address, so there is only the capability's window; BAR 4 is I/O */
+	bool legacy;                 /* fronts mmio and pci: the legacy interface */
+	uint16_t vectors;            /* front pci: MSI-X entries; 0: none */
+	unsigned direct_irq;         /* front direct: an enum virtio_irq_mode */
+	bool transitional, no_line;  /* front pci: also has the legacy interface; has no INTx */
+	bool legacy_choice;          /* of a transitional device: the driver will use the legacy interface */
+	bool window, ports;          /* front pci: BAR 4 has no address, so there is only the capability's window; BAR 4 is I/O */
 	uint64_t shm_base, shm_size; /* shared memory region 1; 0: none */
-	bool mmio_level;       /* front mmio: the line is level-triggered */
-	struct dma_device dma; /* front direct: the driver's side of the DMA seam */
-	uint16_t config_size;  /* bytes of configuration space; the type's unless the test makes it smaller */
+	bool mmio_level;             /* front mmio: the line is level-triggered */
+	struct dma_device dma;       /* front direct: the driver's side of the DMA seam */
+	uint16_t config_size;        /* bytes of configuration space; the type's unless the test makes it smaller */
 	enum swdev_order order;
 	enum swdev_wish wish;
-	unsigned budget;   /* buffers served per look; 0: all */
-	bool batch_used;   /* IN_ORDER: one used entry for a batch */
+	unsigned budget;          /* buffers served per look; 0: all */
+	bool batch_used;          /* IN_ORDER: one used entry for a batch */
 	bool no_interrupts, dead; /* sends no notification; serves nothing */
 	bool quiet;               /* count violations, print none */
 	const struct swdev_lie *lie;
@@ -176,7 +176,8 @@ struct swdev {
 	bool removed; /* surprise removal: all ones on every read */
 	unsigned looks;
 	unsigned lie_occasions, lies_told;
-	uint64_t (*translate)(struct swdev *dev, uint64_t address, uint64_t length); /* DMA addresses to physical ones; NULL: identity */
+	uint64_t (*translate)(struct swdev *dev, uint64_t address,
+	                      uint64_t length); /* DMA addresses to physical ones; NULL: identity */
 	uint64_t seed;
 
 	unsigned resets, violations;
@@ -196,10 +197,10 @@ int swdev_plug(struct swdev *dev, const struct swdev_front *front);
 [[nodiscard]] unsigned swdev_unplug(struct swdev *dev);
 
 /* ---- what tests make it do ---- */
-void swdev_config_changed(struct swdev *dev);   /* after the test wrote dev->config: new generation, notification */
-void swdev_needs_reset(struct swdev *dev);      /* an error state: DEVICE_NEEDS_RESET and a notification */
+void swdev_config_changed(struct swdev *dev);     /* after the test wrote dev->config: new generation, notification */
+void swdev_needs_reset(struct swdev *dev);        /* an error state: DEVICE_NEEDS_RESET and a notification */
 void swdev_remove_by_surprise(struct swdev *dev); /* every register reads all ones, nothing is served */
-void swdev_look_all(bool idle);                 /* let every plugged device look at its queues */
+void swdev_look_all(bool idle);                   /* let every plugged device look at its queues */
 
 /* ---- fronts ---- */
 struct swdev_front {

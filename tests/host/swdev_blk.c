@@ -12,14 +12,19 @@ enum { SECTOR = 512, HEADER = 16 };
 
 /* "Block Device / Device configuration layout" */
 static const struct swdev_field fields[] = {
-	{.offset = 0, .width = 8, .count = 1, .feature = -1},                /* capacity */
-	{.offset = 8, .width = 4, .count = 1, .feature = BLK_F_SIZE_MAX},    /* size_max */
-	{.offset = 12, .width = 4, .count = 1, .feature = BLK_F_SEG_MAX},    /* seg_max */
-	{.offset = 20, .width = 4, .count = 1, .feature = BLK_F_BLK_SIZE},   /* blk_size */
-	{.offset = 24, .width = 1, .count = 2, .feature = BLK_F_TOPOLOGY},   /* physical_block_exp, alignment_offset */
-	{.offset = 26, .width = 2, .count = 1, .feature = BLK_F_TOPOLOGY},   /* min_io_size */
-	{.offset = 28, .width = 4, .count = 1, .feature = BLK_F_TOPOLOGY},   /* opt_io_size */
-	{.offset = 32, .width = 1, .count = 1, .feature = BLK_F_CONFIG_WCE, .writable = true, .after_features_ok = true}, /* writeback */
+	{.offset = 0, .width = 8, .count = 1, .feature = -1},              /* capacity */
+	{.offset = 8, .width = 4, .count = 1, .feature = BLK_F_SIZE_MAX},  /* size_max */
+	{.offset = 12, .width = 4, .count = 1, .feature = BLK_F_SEG_MAX},  /* seg_max */
+	{.offset = 20, .width = 4, .count = 1, .feature = BLK_F_BLK_SIZE}, /* blk_size */
+	{.offset = 24, .width = 1, .count = 2, .feature = BLK_F_TOPOLOGY}, /* physical_block_exp, alignment_offset */
+	{.offset = 26, .width = 2, .count = 1, .feature = BLK_F_TOPOLOGY}, /* min_io_size */
+	{.offset = 28, .width = 4, .count = 1, .feature = BLK_F_TOPOLOGY}, /* opt_io_size */
+	{.offset = 32,
+         .width = 1,
+         .count = 1,
+         .feature = BLK_F_CONFIG_WCE,
+         .writable = true,
+         .after_features_ok = true}, /* writeback */
 	{.width = 0},
 };
 
@@ -32,7 +37,7 @@ static void init(struct swdev *dev)
 	put32(dev->config + 8, 65536); /* size_max */
 	put32(dev->config + 12, 126);  /* seg_max */
 	put32(dev->config + 20, SECTOR);
-	put32(dev->config + 28, 8);    /* opt_io_size */
+	put32(dev->config + 28, 8); /* opt_io_size */
 }
 
 static void release(struct swdev *dev)
@@ -90,7 +95,7 @@ static bool check_range(struct swdev *dev, uint64_t sector, uint64_t bytes)
 		swdev_violation(dev, "a request of %llu bytes of data", (unsigned long long)bytes);
 	else if (sector > swdev_disk(dev)->sectors || bytes / SECTOR > swdev_disk(dev)->sectors - sector)
 		swdev_violation(dev, "a request for %llu bytes at sector %llu, beyond the capacity", (unsigned long long)bytes,
-				(unsigned long long)sector);
+		                (unsigned long long)sector);
 	else
 		return true;
 	return false;
@@ -185,7 +190,8 @@ const struct swdev_type swdev_blk = {
 	.id = 2,
 	.name = "blk",
 	.queues = 1,
-	.features = FEATURE(BLK_F_SIZE_MAX) | FEATURE(BLK_F_SEG_MAX) | FEATURE(BLK_F_BLK_SIZE) | FEATURE(BLK_F_FLUSH) | FEATURE(BLK_F_TOPOLOGY),
+	.features = FEATURE(BLK_F_SIZE_MAX) | FEATURE(BLK_F_SEG_MAX) | FEATURE(BLK_F_BLK_SIZE) | FEATURE(BLK_F_FLUSH) |
+                    FEATURE(BLK_F_TOPOLOGY),
 	.fields = fields,
 	.config_size = 60,
 	.init = init,

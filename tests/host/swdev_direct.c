@@ -50,15 +50,9 @@ static uint8_t get_status(struct virtio_device *vdev)
 	return status;
 }
 
-static void set_status(struct virtio_device *vdev, uint8_t status)
-{
-	swdev_status_write(dev_of(vdev), status);
-}
+static void set_status(struct virtio_device *vdev, uint8_t status) { swdev_status_write(dev_of(vdev), status); }
 
-static uint32_t config_generation(struct virtio_device *vdev)
-{
-	return swdev_generation_read(dev_of(vdev));
-}
+static uint32_t config_generation(struct virtio_device *vdev) { return swdev_generation_read(dev_of(vdev)); }
 
 static int config_read(struct virtio_device *vdev, uint32_t offset, void *value, unsigned width)
 {
@@ -84,10 +78,7 @@ static int config_write(struct virtio_device *vdev, uint32_t offset, const void 
 	return 0;
 }
 
-static uint16_t queue_max_size(struct virtio_device *vdev, uint16_t index)
-{
-	return swdev_queue_max(dev_of(vdev), index);
-}
+static uint16_t queue_max_size(struct virtio_device *vdev, uint16_t index) { return swdev_queue_max(dev_of(vdev), index); }
 
 static int queue_enable(struct virtio_device *vdev, uint16_t index, const struct virtq_setup *setup, struct virtq_notify *notify)
 {
@@ -101,7 +92,9 @@ static int queue_enable(struct virtio_device *vdev, uint16_t index, const struct
 	queue->device_area = setup->device_area;
 	swdev_queue_enable(queue);
 	*notify = (struct virtq_notify){.kind = VIRTQ_NOTIFY_CALL, .id = index};
-	return swdev_tell(dev_of(vdev), REG_QUEUE_ENABLED, index, queue->enabled) == 1 ? 0 : virtio_refuse(vdev, -EIO, "a queue stays off");
+	return swdev_tell(dev_of(vdev), REG_QUEUE_ENABLED, index, queue->enabled) == 1
+	               ? 0
+	               : virtio_refuse(vdev, -EIO, "a queue stays off");
 }
 
 static int queue_reset(struct virtio_device *vdev, uint16_t index)
@@ -161,10 +154,7 @@ static void irq_release(struct virtio_device *vdev)
 		irq_detach(&direct->irqs[--direct->attached]);
 }
 
-static uint8_t isr_ack(struct virtio_device *vdev)
-{
-	return (uint8_t)swdev_isr_read(dev_of(vdev), true);
-}
+static uint8_t isr_ack(struct virtio_device *vdev) { return (uint8_t)swdev_isr_read(dev_of(vdev), true); }
 
 static uint64_t irq_count(struct virtio_device *vdev)
 {
@@ -234,10 +224,7 @@ static int plug(struct swdev *dev)
 	return virtio_device_add(dev->vdev);
 }
 
-static void unplug(struct swdev *dev)
-{
-	virtio_device_remove(dev->vdev);
-}
+static void unplug(struct swdev *dev) { virtio_device_remove(dev->vdev); }
 
 static void interrupt(struct swdev *dev, struct swdev_queue *queue)
 {

@@ -24,7 +24,7 @@ static void callback(struct virtq *vq)
 	uint32_t length;
 	void *token;
 
-	while (echo_options.used && (token = virtq_harvest(vq, &length)))
+	while ((token = virtq_harvest(vq, &length)))
 		echo_options.used(vq, token, length);
 }
 
@@ -38,14 +38,21 @@ static int echo_start(struct virtio_device *vdev)
 	echo_starts++;
 	for (unsigned i = 0; i < count; i++)
 		specs[i] = (struct virtq_spec){.name = names[i],
-					       .callback = callback,
-					       .max_size = echo_options.max_size,
-					       .max_buffers = echo_options.max_buffers};
+		                               .callback = echo_options.used ? callback : NULL,
+		                               .max_size = echo_options.max_size,
+		                               .max_buffers = echo_options.max_buffers};
 	error = virtio_queues_create(vdev, count, specs);
 	if (error)
 		return error;
 	if (echo_options.fail_start)
 		return virtio_refuse(vdev, echo_options.fail_start, "the test wants it so");
+	if (echo_options.early) {
+		struct virtq_buf buf = {echo_options.early, 100};
+
+		error = virtq_add(vdev->queues[0], &buf, 0, 1, vdev);
+		if (error || virtq_kick(vdev->queues[0]))
+			return virtio_refuse(vdev, -EPERM, "kicked before DRIVER_OK");
+	}
 	virtio_driver_ok(vdev);
 	return 0;
 }

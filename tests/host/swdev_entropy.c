@@ -7,15 +7,9 @@
 #include "swdev_impl.h"
 #include "swdev_types.h"
 
-static void release(struct swdev *dev)
-{
-	free(dev->state);
-}
+static void release(struct swdev *dev) { free(dev->state); }
 
-static void rng_init(struct swdev *dev)
-{
-	dev->state = calloc(1, sizeof(struct swdev_rng));
-}
+static void rng_init(struct swdev *dev) { dev->state = calloc(1, sizeof(struct swdev_rng)); }
 
 static bool rng_serve(struct swdev_queue *queue, struct swdev_chain *chain, uint32_t *written)
 {
@@ -26,10 +20,18 @@ static bool rng_serve(struct swdev_queue *queue, struct swdev_chain *chain, uint
 		swdev_violation(queue->dev, "a device-readable element in requestq");
 	if (rng->most && bytes > rng->most)
 		bytes = rng->most;
-	for (uint64_t i = 0; i < bytes; i++) {
-		uint8_t byte = (uint8_t)swdev_random(queue->dev);
+	if (rng->empty)
+		bytes = 0;
+	for (uint64_t done = 0; done < bytes;) {
+		uint8_t noise[512];
+		uint64_t part = bytes - done < sizeof(noise) ? bytes - done : sizeof(noise);
 
-		swdev_chain_write(chain, i, &byte, 1);
+		for (unsigned i = 0; i < part; i++)
+			noise[i] = (uint8_t)swdev_random(queue->dev);
+		part = swdev_chain_write(chain, done, noise, part);
+		if (!part)
+			break; /* it was freed meanwhile: a violation */
+		done += part;
 	}
 	rng->bytes += bytes;
 	*written = (uint32_t)bytes;
@@ -45,10 +47,7 @@ const struct swdev_type swdev_entropy = {
 	.serve = rng_serve,
 };
 
-static void echo_init(struct swdev *dev)
-{
-	dev->state = calloc(1, sizeof(struct swdev_echo));
-}
+static void echo_init(struct swdev *dev) { dev->state = calloc(1, sizeof(struct swdev_echo)); }
 
 /* Readable bytes come back in the writable part, as many as fit; where nothing is readable, it is filled with 0x5a. */
 static bool echo_serve(struct swdev_queue *queue, struct swdev_chain *chain, uint32_t *written)

@@ -7,7 +7,15 @@
 #include "swdev.h"
 
 /* "Device Status Field" */
-enum { ST_ACKNOWLEDGE = 1, ST_DRIVER = 2, ST_DRIVER_OK = 4, ST_FEATURES_OK = 8, ST_SUSPEND = 16, ST_NEEDS_RESET = 64, ST_FAILED = 128 };
+enum {
+	ST_ACKNOWLEDGE = 1,
+	ST_DRIVER = 2,
+	ST_DRIVER_OK = 4,
+	ST_FEATURES_OK = 8,
+	ST_SUSPEND = 16,
+	ST_NEEDS_RESET = 64,
+	ST_FAILED = 128
+};
 
 /* "Reserved Feature Bits" */
 enum {
@@ -26,10 +34,7 @@ enum {
 };
 #define FEATURE(bit) (UINT64_C(1) << (bit))
 
-static inline bool swdev_has(const struct swdev *dev, unsigned bit)
-{
-	return dev->accepted & FEATURE(bit);
-}
+static inline bool swdev_has(const struct swdev *dev, unsigned bit) { return dev->accepted & FEATURE(bit); }
 
 /* ---- bytes ---- */
 static inline uint16_t get16(const void *at) { return __atomic_load_n((const uint16_t *)at, __ATOMIC_ACQUIRE); }
@@ -51,7 +56,7 @@ enum swdev_reg {
 	REG_STATUS,
 	REG_FEATURES, /* index: the word */
 	REG_GENERATION,
-	REG_CONFIG, /* index: the offset */
+	REG_CONFIG,    /* index: the offset */
 	REG_QUEUE_MAX, /* index: the queue, from here on */
 	REG_QUEUE_ENABLED,
 	REG_QUEUE_RESET,
@@ -78,8 +83,8 @@ uint16_t swdev_queue_max(struct swdev *dev, uint16_t queue);
 struct swdev_queue *swdev_queue_select(struct swdev *dev, uint16_t queue); /* NULL: none such (no violation yet) */
 bool swdev_queue_may_set(struct swdev_queue *queue, const char *what);     /* false, and a violation: not now */
 void swdev_queue_enable(struct swdev_queue *queue);
-void swdev_queue_disable(struct swdev_queue *queue); /* forgets all that is in flight */
-void swdev_queue_reset(struct swdev_queue *queue);   /* "Virtqueue Reset" */
+void swdev_queue_disable(struct swdev_queue *queue);  /* forgets all that is in flight */
+void swdev_queue_reset(struct swdev_queue *queue);    /* "Virtqueue Reset" */
 void swdev_notify(struct swdev *dev, uint32_t value); /* a queue index, or notification data */
 
 void swdev_look(struct swdev *dev, bool idle);
@@ -97,12 +102,13 @@ struct swdev_ring {
 	const char *name;
 	void (*enabled)(struct swdev_queue *queue); /* checks the areas */
 	bool (*pending)(struct swdev_queue *queue);
-	struct swdev_chain *(*take)(struct swdev_queue *queue); /* NULL: none */
+	struct swdev_chain *(*take)(struct swdev_queue *queue);                     /* NULL: none */
 	void (*retire)(struct swdev_queue *queue, const struct swdev_chain *chain); /* no longer in flight */
-	void (*put)(struct swdev_queue *queue, const struct swdev_chain *chain, unsigned batch); /* retire, and write its used entry */
+	void (*put)(struct swdev_queue *queue, const struct swdev_chain *chain,
+	            unsigned batch); /* retire, and write its used entry */
 	bool (*wants_interrupt)(struct swdev_queue *queue);
 	void (*ask)(struct swdev_queue *queue, enum swdev_wish wish);
-	bool (*kick_is_due)(struct swdev_queue *queue); /* what was added since the last ask() must have been notified of */
+	bool (*kick_is_due)(struct swdev_queue *queue);     /* what was added since the last ask() must have been notified of */
 	uint16_t (*next_offset)(struct swdev_queue *queue); /* for VIRTIO_F_NOTIFICATION_DATA: next_off and next_wrap */
 };
 extern const struct swdev_ring swdev_split, swdev_packed;
@@ -120,8 +126,8 @@ bool swdev_chain_add(struct swdev_chain *chain, uint64_t address, uint32_t lengt
 /* What the device writes into a used entry, as a lie changes it. */
 struct swdev_used_entry {
 	uint32_t id, length;
-	uint16_t step; /* of the index (split) or slots skipped (packed) */
-	uint16_t flags; /* packed: xor'ed into the descriptor's flags */
+	uint16_t step;    /* of the index (split) or slots skipped (packed) */
+	uint16_t flags;   /* packed: xor'ed into the descriptor's flags */
 	bool write_entry; /* false: the entry keeps what it had */
 };
 void swdev_tell_used(struct swdev_queue *queue, struct swdev_used_entry *entry);
@@ -130,19 +136,28 @@ void swdev_tell_used(struct swdev_queue *queue, struct swdev_used_entry *entry);
 enum { FRONT_DIRECT = 1, FRONT_MMIO = 2, FRONT_MMIO_LEGACY = 4, FRONT_PCI = 8, FRONT_PCI_LEGACY = 16 };
 #define FRONTS_MODERN (FRONT_DIRECT | FRONT_MMIO | FRONT_PCI)
 
-enum swdev_lie_op { OP_SET, OP_OR, OP_CLEAR, OP_XOR, OP_ADD, OP_COUNT /* a new value at each read */, OP_TOGGLE /* xor on every other read */ };
+enum swdev_lie_op {
+	OP_SET,
+	OP_OR,
+	OP_CLEAR,
+	OP_XOR,
+	OP_ADD,
+	OP_COUNT /* a new value at each read */,
+	OP_TOGGLE /* xor on every other read */
+};
 enum swdev_used_part { USED_NOTHING, USED_ID, USED_LENGTH, USED_STEP, USED_FLAGS, USED_ENTRY };
 
 struct swdev_lie {
 	const char *name;
-	unsigned fronts; /* 0: direct */
+	unsigned fronts;                                 /* 0: direct */
 	enum { SPLIT_ONLY = 1, PACKED_ONLY = 2 } layout; /* 0: both */
-	const struct swdev_type *type; /* NULL: every one */
-	bool harmless;       /* the driver may take it in its stride: nothing needs to be logged */
-	bool works;          /* and shall work as well as with an honest device */
-	bool must_be_silent; /* nothing may be logged */
-	bool blind;          /* the device confuses itself: its checks of the driver mean nothing */
-	bool leaks;          /* memory that it may write to for ever is not freed */
+	const struct swdev_type *type;                   /* NULL: every one */
+	bool harmless;                                   /* the driver may take it in its stride: nothing needs to be logged */
+	const char *says;                                /* words in the log of one telling at least */
+	bool works;                                      /* and shall work as well as with an honest device */
+	bool must_be_silent;                             /* nothing may be logged */
+	bool blind;                                      /* the device confuses itself: its checks of the driver mean nothing */
+	bool leaks;                                      /* memory that it may write to for ever is not freed */
 
 	enum swdev_reg reg;
 	enum swdev_used_part used;

@@ -78,10 +78,7 @@ static uint32_t other_features_after_reset(struct swdev *dev, enum swdev_reg reg
 	return reg == REG_FEATURES && index == 0 && dev->resets > 1 ? told(dev, honest & ~(1u << 29)) : honest;
 }
 
-static void offer_in_order(struct swdev *dev)
-{
-	dev->offered |= FEATURE(F_IN_ORDER);
-}
+static void offer_in_order(struct swdev *dev) { dev->offered |= FEATURE(F_IN_ORDER); }
 
 /* An access beyond the device's configuration is refused by the transport. */
 static void short_config(struct swdev *dev)
@@ -185,14 +182,16 @@ static void scribble_driver_area(struct swdev *dev)
 {
 	for (unsigned i = 0; i < dev->queue_count; i++)
 		if (dev->queues[i].enabled)
-			scribble(dev, dev->queues[i].driver_area, swdev_has(dev, F_RING_PACKED) ? 4 : 6 + 2u * dev->queues[i].size);
+			scribble(dev, dev->queues[i].driver_area,
+			         swdev_has(dev, F_RING_PACKED) ? 4 : 6 + 2u * dev->queues[i].size);
 }
 
 static void scribble_device_area(struct swdev *dev)
 {
 	for (unsigned i = 0; i < dev->queue_count; i++)
 		if (dev->queues[i].enabled)
-			scribble(dev, dev->queues[i].device_area, swdev_has(dev, F_RING_PACKED) ? 4 : 6 + 8u * dev->queues[i].size);
+			scribble(dev, dev->queues[i].device_area,
+			         swdev_has(dev, F_RING_PACKED) ? 4 : 6 + 8u * dev->queues[i].size);
 }
 
 /* Only the wishes for notifications: flags and avail_event (split), the device event suppression (packed). */
@@ -220,9 +219,18 @@ static void absurd_status(struct swdev *dev)
 	dev->lies_told++;
 }
 
-static void num_buffers_none(struct swdev *dev) { swdev_nic(dev)->false_num_buffers = 0, swdev_nic(dev)->lies = true, dev->lies_told++; }
-static void num_buffers_two(struct swdev *dev) { swdev_nic(dev)->false_num_buffers = 2, swdev_nic(dev)->lies = true, dev->lies_told++; }
-static void num_buffers_many(struct swdev *dev) { swdev_nic(dev)->false_num_buffers = 0xffff, swdev_nic(dev)->lies = true, dev->lies_told++; }
+static void num_buffers_none(struct swdev *dev)
+{
+	swdev_nic(dev)->false_num_buffers = 0, swdev_nic(dev)->lies = true, dev->lies_told++;
+}
+static void num_buffers_two(struct swdev *dev)
+{
+	swdev_nic(dev)->false_num_buffers = 2, swdev_nic(dev)->lies = true, dev->lies_told++;
+}
+static void num_buffers_many(struct swdev *dev)
+{
+	swdev_nic(dev)->false_num_buffers = 0xffff, swdev_nic(dev)->lies = true, dev->lies_told++;
+}
 
 /* But nothing of UDP tunnels, for which the driver may not accept the frame. */
 static void absurd_header(struct swdev *dev)
@@ -255,7 +263,10 @@ static uint8_t *device(struct swdev *dev)
 }
 
 static void list_loops(struct swdev *dev) { *cap(dev, swdev_pci_of(dev)->last_link) = 0x40; }
-static void list_ends_in_itself(struct swdev *dev) { *cap(dev, swdev_pci_of(dev)->last_link) = (uint8_t)(swdev_pci_of(dev)->last_link - 1); }
+static void list_ends_in_itself(struct swdev *dev)
+{
+	*cap(dev, swdev_pci_of(dev)->last_link) = (uint8_t)(swdev_pci_of(dev)->last_link - 1);
+}
 static void list_leaves(struct swdev *dev) { *cap(dev, swdev_pci_of(dev)->last_link) = 0x10; }
 static void list_starts_low(struct swdev *dev) { *cap(dev, 0x34) = 0x04; }
 static void list_starts_odd(struct swdev *dev) { *cap(dev, 0x34) |= 3; }
@@ -320,10 +331,11 @@ static uint32_t config_space_of_ones(struct swdev *dev, enum swdev_reg reg, unsi
 #define WORKS .harmless = true, .works = true
 
 const struct swdev_lie swdev_lies[] = {
-	{"reset never completes", REGS, .reg = REG_STATUS, ANY, .op = OP_OR, .value = 1},
+	{"reset never completes", REGS, .reg = REG_STATUS, ANY, .op = OP_OR, .value = 1, .says = "its reset does not complete"},
 	{"reset completes late", REGS, .reg = REG_STATUS, ANY, .op = OP_OR, .value = 4, .times = 200, WORKS},
-	{"no reset completes but the first", REGS, .at_read = stuck_after_first_reset, .leaks = true},
-	{"FEATURES_OK is refused", FRONTS_MODERN, .reg = REG_STATUS, ANY, .op = OP_CLEAR, .value = ST_FEATURES_OK},
+	{"no reset completes but the first", REGS, .at_read = stuck_after_first_reset, .leaks = true, .says = "abandoned"},
+	{"FEATURES_OK is refused", FRONTS_MODERN, .reg = REG_STATUS, ANY, .op = OP_CLEAR, .value = ST_FEATURES_OK,
+         .says = "FEATURES_OK not accepted"},
 	{"FEATURES_OK comes and goes", FRONTS_MODERN, .reg = REG_STATUS, ANY, .op = OP_TOGGLE, .value = ST_FEATURES_OK, MAY},
 	{"DRIVER_OK does not stay", REGS, .reg = REG_STATUS, ANY, .op = OP_CLEAR, .value = ST_DRIVER_OK, MAY},
 	{"status without ACKNOWLEDGE", REGS, .reg = REG_STATUS, ANY, .op = OP_CLEAR, .value = ST_ACKNOWLEDGE, MAY},
@@ -333,8 +345,8 @@ const struct swdev_lie swdev_lies[] = {
 	{"NEEDS_RESET from the start", REGS, .reg = REG_STATUS, ANY, .op = OP_OR, .value = ST_NEEDS_RESET},
 	{"NEEDS_RESET at FEATURES_OK", FRONTS_MODERN, .at_read = needs_reset_at_features_ok, MAY},
 	{"NEEDS_RESET at once", REGS, .at_look = needs_reset_once},
-	{"NEEDS_RESET under load", REGS, .at_look = needs_reset_once, .after = 2},
-	{"NEEDS_RESET again and again", REGS, .at_look = needs_reset_always},
+	{"NEEDS_RESET under load", REGS, .at_look = needs_reset_once, .after = 2, .says = "DEVICE_NEEDS_RESET"},
+	{"NEEDS_RESET again and again", REGS, .at_look = needs_reset_always, .says = "breaks again and again"},
 	{"NEEDS_RESET without an interrupt", REGS, .at_look = needs_reset_in_silence, MAY},
 	{"status of ones", REGS, .reg = REG_STATUS, ANY, .op = OP_SET, .value = 0xff},
 	{"removal at the first access", REGS, .at_read = remove_at_access, .after = 0},
@@ -344,47 +356,57 @@ const struct swdev_lie swdev_lies[] = {
 	{"removal at the 15th access", REGS, .at_read = remove_at_access, .after = 15},
 	{"removal at the 20th access", REGS, .at_read = remove_at_access, .after = 20},
 	{"removal at the 30th access", REGS, .at_read = remove_at_access, .after = 30},
-	{"removal under load", REGS, .at_look = remove_when_running},
+	{"removal under load", REGS, .at_look = remove_when_running, .says = "gone"},
 
 	{"all features", REGS, .reg = REG_FEATURES, ANY, .op = OP_SET, .value = UINT32_MAX, MAY},
 	{"no features", REGS, .reg = REG_FEATURES, ANY, .op = OP_SET, .value = 0, MAY},
 	{"features change at each read", REGS, .reg = REG_FEATURES, ANY, .op = OP_TOGGLE, .value = UINT32_MAX, MAY},
-	{"features change by a reset", FRONTS_MODERN, .at_read = other_features_after_reset, .at_look = needs_reset_once},
-	{"VERSION_1 is missing", FRONTS_MODERN, .reg = REG_FEATURES, .index = 1, .op = OP_CLEAR, .value = 1},
+	{"features change by a reset", FRONTS_MODERN, .at_read = other_features_after_reset, .at_look = needs_reset_once,
+         .says = "features changed"},
+	{"VERSION_1 is missing", FRONTS_MODERN, .reg = REG_FEATURES, .index = 1, .op = OP_CLEAR, .value = 1,
+         .says = "VERSION_1 is not offered"},
 	{"RING_PACKED that is not meant", FRONTS_MODERN, SPLIT_ONLY, .reg = REG_FEATURES, .index = 1, .op = OP_OR, .value = 4},
-	{"generation never holds still", FRONTS_MODERN, .reg = REG_GENERATION, ANY, .op = OP_COUNT, .value = 1, MAY},
-	{"generation changes ten times", FRONTS_MODERN, .reg = REG_GENERATION, ANY, .op = OP_COUNT, .value = 1, .times = 10, WORKS},
+	{"generation never holds still", FRONTS_MODERN, .reg = REG_GENERATION, ANY, .op = OP_COUNT, .value = 1, MAY,
+         .says = "cannot be read"},
+	{"generation changes ten times", FRONTS_MODERN, .reg = REG_GENERATION, ANY, .op = OP_COUNT, .value = 1, .times = 10,
+         WORKS},
 	{"configuration of ones", REGS, .reg = REG_CONFIG, ANY, .op = OP_SET, .value = UINT32_MAX, MAY},
 	{"configuration of zeros", REGS, .reg = REG_CONFIG, ANY, .op = OP_SET, .value = 0, MAY},
 	{"configuration changes at each read", REGS, .reg = REG_CONFIG, ANY, .op = OP_COUNT, .value = 0x01010101, MAY},
 	{"configuration flips", REGS, .reg = REG_CONFIG, ANY, .op = OP_TOGGLE, .value = UINT32_MAX, MAY},
 	{"configuration is cut short", FRONT_DIRECT | FRONT_PCI, .setup = short_config, MAY},
 	{"capacity 0", 0, .type = &swdev_blk, .reg = REG_CONFIG, .index = 0, .op = OP_SET, .value = 0, MAY},
-	{"capacity without end", 0, .type = &swdev_blk, .reg = REG_CONFIG, .index = 4, .op = OP_SET, .value = UINT32_MAX},
+	{"capacity without end", 0, .type = &swdev_blk, .reg = REG_CONFIG, .index = 4, .op = OP_SET, .value = UINT32_MAX,
+         .says = "capacity"},
 	{"capacity comes and goes", 0, .type = &swdev_blk, .at_look = shrinking_disk, MAY},
 	{"size_max 0", 0, .type = &swdev_blk, .reg = REG_CONFIG, .index = 8, .op = OP_SET, .value = 0},
 	{"size_max 1", 0, .type = &swdev_blk, .reg = REG_CONFIG, .index = 8, .op = OP_SET, .value = 1},
 	{"seg_max 0", 0, .type = &swdev_blk, .reg = REG_CONFIG, .index = 12, .op = OP_SET, .value = 0},
-	{"seg_max without end", 0, .type = &swdev_blk, .reg = REG_CONFIG, .index = 12, .op = OP_SET, .value = UINT32_MAX, WORKS, .blind = true},
+	{"seg_max without end", 0, .type = &swdev_blk, .reg = REG_CONFIG, .index = 12, .op = OP_SET, .value = UINT32_MAX, WORKS,
+         .blind = true},
 	{"blk_size 0", 0, .type = &swdev_blk, .reg = REG_CONFIG, .index = 20, .op = OP_SET, .value = 0},
-	{"blk_size 513", 0, .type = &swdev_blk, .reg = REG_CONFIG, .index = 20, .op = OP_SET, .value = 513},
+	{"blk_size 513", 0, .type = &swdev_blk, .reg = REG_CONFIG, .index = 20, .op = OP_SET, .value = 513,
+         .says = "blk_size 513"},
 	{"blk_size 2 GiB", 0, .type = &swdev_blk, .reg = REG_CONFIG, .index = 20, .op = OP_SET, .value = 0x80000000},
-	{"opt_io_size without end", 0, .type = &swdev_blk, .reg = REG_CONFIG, .index = 28, .op = OP_SET, .value = UINT32_MAX, WORKS},
+	{"opt_io_size without end", 0, .type = &swdev_blk, .reg = REG_CONFIG, .index = 28, .op = OP_SET, .value = UINT32_MAX,
+         WORKS},
 	{"mac of a group", 0, .type = &swdev_net, .reg = REG_CONFIG, .index = 0, .op = OP_OR, .value = 1},
 	{"mtu 0", 0, .type = &swdev_net, .reg = REG_CONFIG, .index = 10, .op = OP_SET, .value = 0},
-	{"mtu 67", 0, .type = &swdev_net, .reg = REG_CONFIG, .index = 10, .op = OP_SET, .value = 67},
+	{"mtu 67", 0, .type = &swdev_net, .reg = REG_CONFIG, .index = 10, .op = OP_SET, .value = 67, .says = "mtu 67"},
 	{"mtu 65535", 0, .type = &swdev_net, .reg = REG_CONFIG, .index = 10, .op = OP_SET, .value = 65535, WORKS},
 	{"link comes and goes", 0, .type = &swdev_net, .reg = REG_CONFIG, .index = 6, .op = OP_TOGGLE, .value = 1, WORKS},
 
-	{"queue size 0", REGS, .reg = REG_QUEUE_MAX, ANY, .op = OP_SET, .value = 0},
+	{"queue size 0", REGS, .reg = REG_QUEUE_MAX, ANY, .op = OP_SET, .value = 0, .says = "is not there"},
 	{"second queue of size 0", REGS, .reg = REG_QUEUE_MAX, .index = 1, .op = OP_SET, .value = 0},
 	{"queue size 1", FRONTS_MODERN, .reg = REG_QUEUE_MAX, ANY, .op = OP_SET, .value = 1, MAY},
 	{"queue size 3", FRONTS_MODERN, .reg = REG_QUEUE_MAX, ANY, .op = OP_SET, .value = 3, MAY},
 	{"queue size 100", FRONTS_MODERN, .reg = REG_QUEUE_MAX, ANY, .op = OP_SET, .value = 100, WORKS},
 	{"queue size 32768", FRONTS_MODERN, .reg = REG_QUEUE_MAX, ANY, .op = OP_SET, .value = 32768, WORKS},
 	{"queue size 65535", REGS, .reg = REG_QUEUE_MAX, ANY, .op = OP_SET, .value = 65535, MAY},
-	{"queue size 100, legacy", FRONT_MMIO_LEGACY | FRONT_PCI_LEGACY, .reg = REG_QUEUE_MAX, ANY, .op = OP_SET, .value = 100},
-	{"queue size changes at each read", FRONTS_MODERN, .reg = REG_QUEUE_MAX, ANY, .op = OP_TOGGLE, .value = 64, MAY, .blind = true},
+	{"queue size 100, legacy", FRONT_MMIO_LEGACY | FRONT_PCI_LEGACY, .reg = REG_QUEUE_MAX, ANY, .op = OP_SET, .value = 100,
+         .says = "impossible size"},
+	{"queue size changes at each read", FRONTS_MODERN, .reg = REG_QUEUE_MAX, ANY, .op = OP_TOGGLE, .value = 64, MAY,
+         .blind = true},
 	{"queues are never enabled", REGS, .reg = REG_QUEUE_ENABLED, ANY, .op = OP_SET, .value = 0},
 	{"queues are enabled already", MMIO, .reg = REG_QUEUE_ENABLED, ANY, .op = OP_SET, .value = 1},
 
@@ -397,16 +419,20 @@ const struct swdev_lie swdev_lies[] = {
 	{"interrupt status undefined", MMIO | FRONT_PCI_LEGACY, .reg = REG_ISR, ANY, .op = OP_OR, .value = 0xfc, WORKS},
 	{"interrupt status never set", MMIO | FRONT_PCI_LEGACY, .reg = REG_ISR, ANY, .op = OP_SET, .value = 0, MAY},
 
-	{"no vector for the configuration", PCI | FRONT_PCI_LEGACY, .reg = REG_CONFIG_VECTOR, ANY, .op = OP_SET, .value = 0xffff, WORKS},
-	{"no vector for queue 0", PCI | FRONT_PCI_LEGACY, .reg = REG_QUEUE_VECTOR, .index = 0, .op = OP_SET, .value = 0xffff, WORKS},
-	{"no vector for queue 1", PCI | FRONT_PCI_LEGACY, .reg = REG_QUEUE_VECTOR, .index = 1, .op = OP_SET, .value = 0xffff, WORKS},
+	{"no vector for the configuration", PCI | FRONT_PCI_LEGACY, .reg = REG_CONFIG_VECTOR, ANY, .op = OP_SET, .value = 0xffff,
+         WORKS},
+	{"no vector for queue 0", PCI | FRONT_PCI_LEGACY, .reg = REG_QUEUE_VECTOR, .index = 0, .op = OP_SET, .value = 0xffff,
+         WORKS},
+	{"no vector for queue 1", PCI | FRONT_PCI_LEGACY, .reg = REG_QUEUE_VECTOR, .index = 1, .op = OP_SET, .value = 0xffff,
+         WORKS},
 	{"no vector at all", PCI, .reg = REG_QUEUE_VECTOR, ANY, .op = OP_SET, .value = 0xffff, .at_read = NULL, WORKS},
 	{"no vector the first time", PCI, .reg = REG_QUEUE_VECTOR, ANY, .op = OP_SET, .value = 0xffff, .times = 1, WORKS},
 	{"another vector", PCI, .reg = REG_QUEUE_VECTOR, ANY, .op = OP_XOR, .value = 1, WORKS},
 	{"notifications out of reach", PCI, .reg = REG_NOTIFY_OFF, ANY, .op = OP_SET, .value = 0xffff},
-	{"notification offsets just too far", PCI, .reg = REG_NOTIFY_OFF, ANY, .op = OP_SET, .value = NOTIFY_BYTES / NOTIFY_MULTIPLIER},
+	{"notification offsets just too far", PCI, .reg = REG_NOTIFY_OFF, ANY, .op = OP_SET,
+         .value = NOTIFY_BYTES / NOTIFY_MULTIPLIER},
 
-	{"capability list loops", PCI, .at_plug = list_loops},
+	{"capability list loops", PCI, .at_plug = list_loops, .says = "loop"},
 	{"capability list ends in itself", PCI, .at_plug = list_ends_in_itself},
 	{"capability list leaves for the header", PCI, .at_plug = list_leaves},
 	{"capability list starts in the header", PCI, .at_plug = list_starts_low},
@@ -416,13 +442,13 @@ const struct swdev_lie swdev_lies[] = {
 	{"common structure in a reserved BAR", PCI, .at_plug = common_bar_reserved},
 	{"common structure in BAR 255", PCI, .at_plug = common_bar_255},
 	{"common structure in a BAR that is not there", PCI, .at_plug = common_bar_absent},
-	{"common structure beyond its BAR", PCI, .at_plug = common_beyond_bar},
+	{"common structure beyond its BAR", PCI, .at_plug = common_beyond_bar, .says = "BAR 4 holds no"},
 	{"common structure far away", PCI, .at_plug = common_far_away},
 	{"common structure of 4 GiB", PCI, .at_plug = common_too_long, WORKS},
 	{"common structure of 8 bytes", PCI, .at_plug = common_too_short},
 	{"common structure of no bytes", PCI, .at_plug = common_no_length},
 	{"common structure misaligned", PCI, .at_plug = common_misaligned},
-	{"short cap_len", PCI, .at_plug = common_cap_short},
+	{"short cap_len", PCI, .at_plug = common_cap_short, .says = "cut off"},
 	{"cap_len beyond the space", PCI, .at_plug = common_cap_long},
 	{"no common structure", PCI, .at_plug = common_reserved_type},
 	{"no notification structure", PCI, .at_plug = notify_reserved_type},
@@ -444,25 +470,31 @@ const struct swdev_lie swdev_lies[] = {
 	{"MSI-X capability larger than the table", PCI, .at_plug = msix_larger_than_table, WORKS},
 	{"BAR 4 is not there", PCI, .at_plug = no_such_bar},
 
-	{"used id of ones", RING, .used = USED_ID, .op = OP_SET, .value = UINT32_MAX},
-	{"used id one too high", RING, .used = USED_ID, .op = OP_SET, .value = 256},
+	{"used id of ones", RING, .used = USED_ID, .op = OP_SET, .value = UINT32_MAX, .says = "used id 4294967295"},
+	{"used id one too high", RING, .used = USED_ID, .op = OP_SET, .value = 256, .says = "used id 256"},
 	{"used id 32768", RING, .used = USED_ID, .op = OP_SET, .value = 32768},
-	{"used id 65536 too high", RING, SPLIT_ONLY, .used = USED_ID, .op = OP_ADD, .value = 0x10000},
-	{"used id not in flight", RING, .at_used = id_not_in_flight, .after = 2},
+	{"used id 65536 too high", RING, SPLIT_ONLY, .used = USED_ID, .op = OP_ADD, .value = 0x10000, .says = "is not in flight"},
+	{"used id not in flight", RING, .at_used = id_not_in_flight, .after = 2, .says = "is not in flight"},
 	{"used id of another request", RING, .at_used = id_of_another, .blind = true},
 	{"used id twice", RING, .at_used = id_of_the_one_before, .blind = true},
 	{"used id always 0", RING, .used = USED_ID, .op = OP_SET, .value = 0, .blind = true},
-	{"used ids in the wrong order", FRONT_DIRECT, .setup = offer_in_order, .used = USED_ID, .op = OP_XOR, .value = 1, MAY, .blind = true},
-	{"used length of ones", FRONT_DIRECT, .used = USED_LENGTH, .op = OP_SET, .value = UINT32_MAX},
-	{"used length one too long", RING, .used = USED_LENGTH, .op = OP_ADD, .value = 1, MAY},
+	{"used ids in the wrong order", FRONT_DIRECT, .setup = offer_in_order, .used = USED_ID, .op = OP_XOR, .value = 1, MAY,
+         .blind = true},
+	{"used length of ones", FRONT_DIRECT, .used = USED_LENGTH, .op = OP_SET, .value = UINT32_MAX,
+         .says = "used length 4294967295"},
+	{"used length one too long", RING, .used = USED_LENGTH, .op = OP_ADD, .value = 1, MAY,
+         .says = "bytes are device-writable"},
 	{"used length 64 KiB too long", RING, .used = USED_LENGTH, .op = OP_ADD, .value = 0x10000, MAY},
 	{"used length 0", RING, .used = USED_LENGTH, .op = OP_SET, .value = 0, MAY},
 	{"used length 5", RING, .used = USED_LENGTH, .op = OP_SET, .value = 5, MAY},
 	{"used length short by one", RING, .used = USED_LENGTH, .op = OP_ADD, .value = UINT32_MAX, MAY},
-	{"used index jumps by two", RING, .used = USED_STEP, .op = OP_ADD, .value = 1, MAY, .blind = true},
+	{"used index jumps by two", RING, .used = USED_STEP, .op = OP_ADD, .value = 1, MAY, .blind = true,
+         .says = "used index jumped"},
 	{"used index jumps by the size", RING, .used = USED_STEP, .op = OP_SET, .value = 256, MAY, .blind = true},
-	{"used index jumps by 32768", RING, .used = USED_STEP, .op = OP_SET, .value = 32768, MAY, .blind = true},
-	{"used index goes back", RING, .used = USED_STEP, .op = OP_SET, .value = UINT16_MAX, MAY, .blind = true},
+	{"used index jumps by 32768", RING, .used = USED_STEP, .op = OP_SET, .value = 32768, MAY, .blind = true,
+         .says = "used index jumped"},
+	{"used index goes back", RING, .used = USED_STEP, .op = OP_SET, .value = UINT16_MAX, MAY, .blind = true,
+         .says = "used index jumped"},
 	{"used index stands still", RING, .used = USED_STEP, .op = OP_SET, .value = 0, MAY, .blind = true},
 	{"used index without an entry", RING, .used = USED_ENTRY, MAY, .blind = true},
 	{"USED without AVAIL", RING, PACKED_ONLY, .used = USED_FLAGS, .value = 1 << 7, MAY, .blind = true},

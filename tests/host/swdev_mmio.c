@@ -87,7 +87,8 @@ static uint32_t read_queue_register(struct swdev *dev, uint64_t offset)
 	case QUEUE_READY:
 		return swdev_tell(dev, REG_QUEUE_ENABLED, bank->queue_sel, enabled);
 	case QUEUE_PFN:
-		return swdev_tell(dev, REG_QUEUE_ENABLED, bank->queue_sel, enabled ? (uint32_t)(queue->descriptor_area / bank->page_size) : 0);
+		return swdev_tell(dev, REG_QUEUE_ENABLED, bank->queue_sel,
+		                  enabled ? (uint32_t)(queue->descriptor_area / bank->page_size) : 0);
 	default: /* QUEUE_RESET */
 		return swdev_tell(dev, REG_QUEUE_RESET, bank->queue_sel, 0);
 	}
@@ -152,7 +153,8 @@ static uint64_t region_read(void *context, uint64_t offset, unsigned width)
 		return UINT64_MAX;
 	if (offset >= CONFIG) {
 		if (offset - CONFIG + width > dev->config_size) {
-			swdev_violation(dev, "config read of %u bytes at %u, it has %u", width, (unsigned)(offset - CONFIG), dev->config_size);
+			swdev_violation(dev, "config read of %u bytes at %u, it has %u", width, (unsigned)(offset - CONFIG),
+			                dev->config_size);
 			return 0;
 		}
 		return swdev_config_read(dev, (uint32_t)offset - CONFIG, width);
@@ -223,9 +225,9 @@ static void write_queue_register(struct swdev *dev, uint64_t offset, uint32_t va
 	default:
 		if (swdev_queue_may_set(queue, "an area"))
 			set_half(offset < QUEUE_DRIVER   ? &queue->descriptor_area
-				 : offset < QUEUE_DEVICE ? &queue->driver_area
-							 : &queue->device_area,
-				 offset, value);
+			         : offset < QUEUE_DEVICE ? &queue->driver_area
+			                                 : &queue->device_area,
+			         offset, value);
 	}
 }
 
@@ -336,13 +338,16 @@ static int plug(struct swdev *dev)
 	const struct virtio_device *before = newest();
 
 	dev->front_state = bank;
-	bank->region = (struct host_region){
-		.base = FIRST_BASE + (number % 256) * BANK, .size = BANK, .read = region_read, .write = region_write, .context = dev};
+	bank->region = (struct host_region){.base = FIRST_BASE + (number % 256) * BANK,
+	                                    .size = BANK,
+	                                    .read = region_read,
+	                                    .write = region_write,
+	                                    .context = dev};
 	bank->slot = (struct mmio_slot){.base = bank->region.base,
-					.size = BANK,
-					.gsi = FIRST_LINE + number % 16,
-					.trigger = dev->mmio_level ? IRQ_TRIGGER_LEVEL : IRQ_TRIGGER_EDGE,
-					.registers = mmu_map_device(bank->region.base, BANK)};
+	                                .size = BANK,
+	                                .gsi = FIRST_LINE + number % 16,
+	                                .trigger = dev->mmio_level ? IRQ_TRIGGER_LEVEL : IRQ_TRIGGER_EDGE,
+	                                .registers = mmu_map_device(bank->region.base, BANK)};
 	number++;
 	host_mmio_add(&bank->region);
 	mmio_slot_offer(&bank->slot, "bank");
@@ -366,10 +371,10 @@ static void interrupt(struct swdev *dev, struct swdev_queue *queue)
 	host_irq_set_line(bank_of(dev)->slot.gsi, true);
 }
 
-static void acknowledged(struct swdev *dev)
-{
-	host_irq_set_line(bank_of(dev)->slot.gsi, false);
-}
+static void acknowledged(struct swdev *dev) { host_irq_set_line(bank_of(dev)->slot.gsi, false); }
 
-const struct swdev_front swdev_mmio = {
-	.name = "mmio", .plug = plug, .unplug = unplug, .interrupt = interrupt, .acknowledged = acknowledged};
+const struct swdev_front swdev_mmio = {.name = "mmio",
+                                       .plug = plug,
+                                       .unplug = unplug,
+                                       .interrupt = interrupt,
+                                       .acknowledged = acknowledged};

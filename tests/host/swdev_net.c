@@ -129,7 +129,8 @@ static void check_receive_buffer(struct swdev *dev, const struct swdev_chain *ch
 		swdev_violation(dev, "a device-readable element in receiveq");
 	if (chain->writable_bytes < (swdev_has(dev, NET_F_MRG_RXBUF) ? header : header + 1514))
 		swdev_violation(dev, "a receive buffer of %llu bytes", (unsigned long long)chain->writable_bytes);
-	if (dev->legacy && !swdev_has(dev, NET_F_MRG_RXBUF) && !swdev_has(dev, F_ANY_LAYOUT) && chain->segments[0].length != header)
+	if (dev->legacy && !swdev_has(dev, NET_F_MRG_RXBUF) && !swdev_has(dev, F_ANY_LAYOUT) &&
+	    chain->segments[0].length != header)
 		swdev_violation(dev, "the receive header is not a descriptor of its own");
 }
 

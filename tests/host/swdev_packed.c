@@ -19,6 +19,13 @@ struct descriptor {
 };
 _Static_assert(sizeof(struct descriptor) == 16, "The Virtqueue Descriptor Format");
 
+/* The descriptors of a chain as they were when it was taken, those of the ring and then those of an indirect table. */
+struct taken {
+	uint64_t position, table;
+	unsigned slots, entries;
+	struct descriptor descriptors[];
+};
+
 static uint8_t *ring(struct swdev_queue *queue)
 {
 	return swdev_memory(queue->dev, queue->descriptor_area, 16u * queue->size, "the descriptor ring");
@@ -34,10 +41,7 @@ static uint8_t *device_events(struct swdev_queue *queue)
 	return swdev_memory(queue->dev, queue->device_area, 4, "the device event suppression");
 }
 
-static bool wrap_of(const struct swdev_queue *queue, uint64_t position)
-{
-	return position / queue->size % 2 == 0;
-}
+static bool wrap_of(const struct swdev_queue *queue, uint64_t position) { return position / queue->size % 2 == 0; }
 
 static bool is_available(const struct swdev_queue *queue, const uint8_t *descriptors, uint64_t position)
 {
@@ -154,17 +158,57 @@ static bool walk(struct swdev_chain *chain, uint8_t *descriptors)
 	}
 }
 
+static void remember(struct swdev_chain *chain, const uint8_t *descriptors, uint64_t position)
+{
+	struct swdev_queue *queue = chain->queue;
+	unsigned entries = chain->readable + chain->writable;
+	struct taken *taken = malloc(sizeof(*taken) + (chain->slots + entries) * sizeof(taken->descriptors[0]));
+	const struct descriptor *last = &taken->descriptors[chain->slots - 1];
+
+	*taken = (struct taken){.position = position, .slots = chain->slots};
+	for (unsigned i = 0; i < chain->slots; i++)
+		memcpy(&taken->descriptors[i], descriptors + 16 * ((position + i) % queue->size), 16);
+	if (last->flags & INDIRECT && entries) {
+		taken->table = last->address;
+		taken->entries = entries;
+		memcpy(&taken->descriptors[chain->slots],
+		       swdev_memory(queue->dev, taken->table, 16u * entries, "an indirect table"), 16u * entries);
+	}
+	chain->copy = taken;
+}
+
+/* "Packed Virtqueues / The Virtqueue Descriptor Table": what was made available must not change before it is used. We have written
+ * into the ring ourselves before `slots_used`. */
+static void compare(const struct swdev_chain *chain, const uint8_t *descriptors)
+{
+	struct swdev_queue *queue = chain->queue;
+	const struct taken *taken = chain->copy;
+	const uint8_t *table = taken->entries ? swdev_memory(queue->dev, taken->table, 16u * taken->entries, "an indirect table")
+	                                      : NULL;
+
+	for (unsigned i = 0; i < taken->slots; i++)
+		if (taken->position + i >= queue->slots_used &&
+		    memcmp(&taken->descriptors[i], descriptors + 16 * ((taken->position + i) % queue->size), 16) != 0)
+			swdev_violation(queue->dev, "queue %u: descriptor %u was altered in flight", queue->index,
+			                (unsigned)((taken->position + i) % queue->size));
+	if (table && memcmp(&taken->descriptors[taken->slots], table, 16u * taken->entries) != 0)
+		swdev_violation(queue->dev, "queue %u: an indirect table was altered in flight", queue->index);
+}
+
 static struct swdev_chain *take(struct swdev_queue *queue)
 {
 	uint8_t *descriptors = ring(queue);
+	uint64_t position = queue->slots_taken;
 	struct swdev_chain *chain;
 
 	if (!descriptors || !pending(queue))
 		return NULL;
 	chain = swdev_chain_new(queue);
-	if (!walk(chain, descriptors))
+	if (walk(chain, descriptors))
+		remember(chain, descriptors, position);
+	else
 		swdev_violation(queue->dev, "queue %u: the list ending at position %llu is unusable", queue->index,
-				(unsigned long long)queue->slots_taken);
+		                (unsigned long long)queue->slots_taken);
 	if (queue->busy[chain->id])
 		swdev_violation(queue->dev, "queue %u: buffer id %u is in flight already", queue->index, chain->id);
 	queue->busy[chain->id] = 1;
@@ -175,6 +219,10 @@ static struct swdev_chain *take(struct swdev_queue *queue)
 
 static void retire(struct swdev_queue *queue, const struct swdev_chain *chain)
 {
+	const uint8_t *descriptors = ring(queue);
+
+	if (chain->copy && descriptors)
+		compare(chain, descriptors);
 	queue->busy[chain->id] = 0;
 	queue->in_flight--;
 	queue->slots_in_flight -= chain->slots;

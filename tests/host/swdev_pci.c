@@ -81,10 +81,7 @@ static void function_write(struct swdev *dev, uint16_t offset, unsigned width, u
 	}
 }
 
-static struct swdev *device_at(uint16_t bdf)
-{
-	return bdf >> 8 == 0 && (bdf & 7) == 0 ? slots[bdf >> 3] : NULL;
-}
+static struct swdev *device_at(uint16_t bdf) { return bdf >> 8 == 0 && (bdf & 7) == 0 ? slots[bdf >> 3] : NULL; }
 
 static uint32_t ports_read(void *context, uint16_t bdf, uint16_t offset, unsigned width)
 {
@@ -116,8 +113,19 @@ static void add_bar(struct swdev *dev, unsigned index, bool io, bool is_64, uint
 	else if (is_64)
 		base = size > 0x10000 ? size : UINT64_C(0x800000000) + slot * UINT64_C(0x10000);
 
-	*bar = (struct swdev_pci_bar){.size = size, .base = base, .flags = io ? 1 : is_64 ? 0xc : 0, .is_64 = is_64, .dev = dev, .index = index};
-	bar->region = (struct host_region){.base = base, .size = size, .read = swdev_pci_bar_read, .write = swdev_pci_bar_write, .context = bar};
+	*bar = (struct swdev_pci_bar){.size = size,
+	                              .base = base,
+	                              .flags = io      ? 1
+	                                       : is_64 ? 0xc
+	                                               : 0,
+	                              .is_64 = is_64,
+	                              .dev = dev,
+	                              .index = index};
+	bar->region = (struct host_region){.base = base,
+	                                   .size = size,
+	                                   .read = swdev_pci_bar_read,
+	                                   .write = swdev_pci_bar_write,
+	                                   .context = bar};
 	if (dev->window && index == 4)
 		base = 0; /* as nobody assigned it */
 	put32(pci->config + 0x10 + 4 * index, (uint32_t)base | bar->flags);
@@ -165,7 +173,7 @@ static void add_capabilities(struct swdev *dev)
 	pci->next_cap = 0x40;
 	if (dev->vectors) {
 		put16(msix, (uint16_t)(dev->vectors - 1));
-		msix[2] = 1;                /* the table: BAR 1, offset 0 */
+		msix[2] = 1;                 /* the table: BAR 1, offset 0 */
 		msix[6] = 1, msix[7] = 0x80; /* pending bits: BAR 1, offset 8000h */
 		pci->msix_cap = add_capability(pci, 0x11, msix, 12);
 	}
@@ -247,7 +255,7 @@ static int plug(struct swdev *dev)
 	pci->function.vendor = pci_read16(&pci->function, 0);
 	pci->function.device = pci_read16(&pci->function, 2);
 	pci->function.revision = pci_read8(&pci->function, 8);
-	LINKER_FOR_EACH(pci_drivers, driver)
+	LINKER_FOR_EACH (pci_drivers, driver)
 		if ((*driver)->claim(&pci->function))
 			break;
 	for (vdev = virtio_device_first(); vdev; vdev = vdev->next)
@@ -295,10 +303,7 @@ void swdev_pci_update_line(struct swdev *dev)
 		host_irq_set_line(pci->line, dev->isr && !disabled && !swdev_pci_msix_on(dev));
 }
 
-static void acknowledged(struct swdev *dev)
-{
-	swdev_pci_update_line(dev);
-}
+static void acknowledged(struct swdev *dev) { swdev_pci_update_line(dev); }
 
 /* "Used Buffer Notifications", "Notification of Device Configuration Changes" */
 static void interrupt(struct swdev *dev, struct swdev_queue *queue)
@@ -322,5 +327,8 @@ static void interrupt(struct swdev *dev, struct swdev_queue *queue)
 		host_irq_raise_message(pci->table[vector].address, pci->table[vector].data);
 }
 
-const struct swdev_front swdev_pci = {
-	.name = "pci", .plug = plug, .unplug = unplug, .interrupt = interrupt, .acknowledged = acknowledged};
+const struct swdev_front swdev_pci = {.name = "pci",
+                                      .plug = plug,
+                                      .unplug = unplug,
+                                      .interrupt = interrupt,
+                                      .acknowledged = acknowledged};

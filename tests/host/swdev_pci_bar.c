@@ -74,7 +74,9 @@ static uint32_t half(uint64_t value, uint64_t offset) { return (uint32_t)(offset
 
 static uint64_t *area(struct swdev_queue *queue, uint64_t offset)
 {
-	return offset < QUEUE_DRIVER ? &queue->descriptor_area : offset < QUEUE_DEVICE ? &queue->driver_area : &queue->device_area;
+	return offset < QUEUE_DRIVER   ? &queue->descriptor_area
+	       : offset < QUEUE_DEVICE ? &queue->driver_area
+	                               : &queue->device_area;
 }
 
 static uint32_t queue_size_read(struct swdev *dev, struct swdev_queue *queue, uint16_t index)
@@ -310,10 +312,7 @@ static void table_write(struct swdev *dev, uint64_t offset, unsigned width, uint
 
 /* ---- BAR 0: legacy ---- */
 
-static uint64_t legacy_config_at(const struct swdev *dev)
-{
-	return swdev_pci_msix_on(dev) ? 24 : 20;
-}
+static uint64_t legacy_config_at(const struct swdev *dev) { return swdev_pci_msix_on(dev) ? 24 : 20; }
 
 static uint32_t legacy_read(struct swdev *dev, uint64_t offset, unsigned width)
 {
@@ -331,7 +330,8 @@ static uint32_t legacy_read(struct swdev *dev, uint64_t offset, unsigned width)
 	case LEGACY_DRIVER_FEATURES << 4 | 4:
 		return (uint32_t)dev->accepted;
 	case LEGACY_QUEUE_ADDRESS << 4 | 4:
-		return swdev_tell(dev, REG_QUEUE_ENABLED, index, queue && queue->enabled ? (uint32_t)(queue->descriptor_area >> 12) : 0);
+		return swdev_tell(dev, REG_QUEUE_ENABLED, index,
+		                  queue && queue->enabled ? (uint32_t)(queue->descriptor_area >> 12) : 0);
 	case LEGACY_QUEUE_SIZE << 4 | 2:
 		return swdev_queue_max(dev, index);
 	case LEGACY_QUEUE_SELECT << 4 | 2:
@@ -462,6 +462,21 @@ void swdev_pci_bar_write(void *context, uint64_t offset, unsigned width, uint64_
 		bar_write(bar->dev, bar->index, offset, width, (uint32_t)value);
 }
 
+/* Within a structure that another capability specifies. */
+static bool in_a_structure(const struct swdev_pci *pci, unsigned bar, uint64_t offset, unsigned width)
+{
+	const uint8_t caps[] = {pci->common_cap, pci->notify_cap, pci->isr_cap, pci->device_cap};
+
+	for (unsigned i = 0; i < sizeof(caps); i++) {
+		const uint8_t *cap = pci->config + caps[i];
+		uint64_t start = get32(cap + 8), length = get32(cap + 12);
+
+		if (caps[i] && cap[4] == bar && offset >= start && offset + width <= start + length)
+			return true;
+	}
+	return false;
+}
+
 /* "PCI configuration access capability": cap.bar, cap.offset and cap.length address what pci_cfg_data reads and writes. */
 static bool window(struct swdev *dev, unsigned *bar, uint32_t *offset, unsigned *width)
 {
@@ -470,8 +485,8 @@ static bool window(struct swdev *dev, unsigned *bar, uint32_t *offset, unsigned 
 	*bar = pci->config[pci->cfg_cap + 4];
 	*offset = get32(pci->config + pci->cfg_cap + 8);
 	*width = get32(pci->config + pci->cfg_cap + 12);
-	if ((*width != 1 && *width != 2 && *width != 4) || *offset % *width || *bar > 5 || !pci->bars[*bar].size ||
-	    *offset + *width > pci->bars[*bar].size) {
+	if ((*width != 1 && *width != 2 && *width != 4) || *offset % *width || *bar > 5 ||
+	    !in_a_structure(pci, *bar, *offset, *width) || *offset + *width > pci->bars[*bar].size) {
 		swdev_violation(dev, "pci_cfg_data: %u bytes at %#x of BAR %u", *width, *offset, *bar);
 		return false;
 	}
@@ -493,6 +508,9 @@ void swdev_pci_window_write(struct swdev *dev, uint16_t offset, unsigned width, 
 	uint32_t bar_offset;
 
 	if (at < 16) {
+		length = get32(pci->config + pci->cfg_cap + 12);
+		if (at == 8 && (!length || value % length))
+			swdev_violation(dev, "cap.offset %#x is written while cap.length is %u", value, length);
 		if ((at == 4 && width == 1) || ((at == 8 || at == 12) && width == 4))
 			memcpy(pci->config + offset, &value, width);
 		else

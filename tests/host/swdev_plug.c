@@ -28,7 +28,8 @@ void *swdev_memory(struct swdev *dev, uint64_t address, uint64_t length, const c
 			return (void *)(uintptr_t)address;
 		what_else = "it is free, or beyond the end of an allocation";
 	}
-	swdev_violation(dev, "%s at %#llx, %llu bytes: %s", what, (unsigned long long)address, (unsigned long long)length, what_else);
+	swdev_violation(dev, "%s at %#llx, %llu bytes: %s", what, (unsigned long long)address, (unsigned long long)length,
+	                what_else);
 	return NULL;
 }
 

@@ -103,6 +103,8 @@ void swdev_queue_reset(struct swdev_queue *queue)
 		swdev_violation(queue->dev, "queue %u reset while it is not enabled", queue->index);
 	swdev_queue_disable(queue);
 	queue->size = queue->max;
+	queue->descriptor_area = queue->driver_area = queue->device_area = 0;
+	queue->vector = 0xffff;
 	queue->was_reset = true;
 }
 
@@ -114,7 +116,8 @@ void swdev_notify(struct swdev *dev, uint32_t value)
 	if (dev->removed)
 		return;
 	if (!(dev->status & ST_DRIVER_OK))
-		swdev_violation(dev, "notification %#x %s", value, dev->status & ST_SUSPEND ? "while suspended" : "before DRIVER_OK");
+		swdev_violation(dev, "notification %#x %s", value,
+		                dev->status & ST_SUSPEND ? "while suspended" : "before DRIVER_OK");
 	if (!queue || !queue->enabled) {
 		swdev_violation(dev, "notification %#x: that queue is not enabled", value);
 		return;

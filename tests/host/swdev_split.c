@@ -51,10 +51,7 @@ static uint8_t *used_event(struct swdev_queue *queue, uint8_t *avail) { return a
 static uint8_t *avail_event(struct swdev_queue *queue, uint8_t *used) { return used + 4 + 8u * queue->size; }
 
 /* True: `event` is one of the entries old .. new - 1. */
-static bool passed(uint16_t event, uint16_t old, uint16_t new)
-{
-	return (uint16_t)(event - old) < (uint16_t)(new - old);
-}
+static bool passed(uint16_t event, uint16_t old, uint16_t new) { return (uint16_t)(event - old) < (uint16_t)(new - old); }
 
 static void enabled(struct swdev_queue *queue)
 {
@@ -156,7 +153,8 @@ static bool walk(struct swdev_chain *chain, uint64_t table, unsigned entries, ui
 		if (!(d.flags & NEXT))
 			return true;
 		if (in_order && d.next != (in_table ? index + 1 : (index + 1) % queue->size))
-			swdev_violation(dev, "queue %u: IN_ORDER, but descriptor %u is followed by %u", queue->index, index, d.next);
+			swdev_violation(dev, "queue %u: IN_ORDER, but descriptor %u is followed by %u", queue->index, index,
+			                d.next);
 		index = d.next;
 	}
 	swdev_violation(dev, "queue %u: a chain longer than the queue size %u, or a loop", queue->index, queue->size);
@@ -172,16 +170,17 @@ static struct swdev_chain *take(struct swdev_queue *queue)
 
 	if (!avail || (index = get16(avail + 2)) == queue->taken)
 		return NULL;
-	if ((uint16_t)(index - queue->used) > queue->size) {
-		swdev_violation(dev, "queue %u: available index %u, with %u used and a size of %u", queue->index, index, queue->used,
-				queue->size);
+	if ((uint16_t)(index - queue->used) > queue->size || (uint16_t)(index - queue->taken) > queue->size) {
+		swdev_violation(dev, "queue %u: available index %u, with %u used and a size of %u", queue->index, index,
+		                queue->used, queue->size);
 		queue->taken = index;
 		return NULL;
 	}
 	head = get16(avail + 4 + 2u * (queue->taken % queue->size));
 	queue->taken++;
 	if (swdev_has(dev, F_IN_ORDER) && head != queue->in_order_next)
-		swdev_violation(dev, "queue %u: IN_ORDER, but head %u where %u is next", queue->index, head, queue->in_order_next);
+		swdev_violation(dev, "queue %u: IN_ORDER, but head %u where %u is next", queue->index, head,
+		                queue->in_order_next);
 	chain = swdev_chain_new(queue);
 	chain->id = head;
 	if (!walk(chain, queue->descriptor_area, queue->size, head, queue->size, false))

@@ -7,19 +7,28 @@
 #include "swdev.h"
 
 /* ---- blk: a disk in memory ---- */
-enum { BLK_F_SIZE_MAX = 1, BLK_F_SEG_MAX = 2, BLK_F_RO = 5, BLK_F_BLK_SIZE = 6, BLK_F_FLUSH = 9, BLK_F_TOPOLOGY = 10, BLK_F_CONFIG_WCE = 11 };
+enum {
+	BLK_F_SIZE_MAX = 1,
+	BLK_F_SEG_MAX = 2,
+	BLK_F_RO = 5,
+	BLK_F_BLK_SIZE = 6,
+	BLK_F_FLUSH = 9,
+	BLK_F_TOPOLOGY = 10,
+	BLK_F_CONFIG_WCE = 11
+};
 enum { BLK_OK = 0, BLK_IOERR = 1, BLK_UNSUPP = 2 };
 
 struct swdev_disk {
 	uint8_t *bytes;
 	uint64_t sectors;
-	unsigned fail;       /* that many requests from now on end with fail_status */
+	unsigned fail; /* that many requests from now on end with fail_status */
 	uint8_t fail_status;
 	uint64_t reads, writes, flushes, ids, failed; /* requests */
 	uint32_t max_segments, max_segment_bytes;     /* largest seen */
 };
 static inline struct swdev_disk *swdev_disk(struct swdev *dev) { return dev->state; }
-void swdev_disk_resize(struct swdev *dev, uint64_t sectors); /* contents are kept as far as they fit; tells the driver when plugged */
+void swdev_disk_resize(struct swdev *dev,
+                       uint64_t sectors); /* contents are kept as far as they fit; tells the driver when plugged */
 
 /* ---- net ---- */
 enum { NET_F_CSUM = 0, NET_F_MTU = 3, NET_F_MAC = 5, NET_F_MRG_RXBUF = 15, NET_F_STATUS = 16, NET_F_SPEED_DUPLEX = 63 };
@@ -40,12 +49,13 @@ struct swdev_nic {
 };
 static inline struct swdev_nic *swdev_nic(struct swdev *dev) { return dev->state; }
 void swdev_nic_receive(struct swdev *dev, const void *frame, uint32_t length); /* arrives at the next look */
-struct swdev_frame *swdev_nic_sent(struct swdev *dev);                         /* the next one transmitted, NULL: none; the caller frees it */
+struct swdev_frame *swdev_nic_sent(struct swdev *dev); /* the next one transmitted, NULL: none; the caller frees it */
 void swdev_nic_link(struct swdev *dev, bool up);
 
 /* ---- entropy ---- */
 struct swdev_rng {
 	uint32_t most; /* bytes for one buffer; 0: as many as it has */
+	bool empty;    /* against the rules: no byte at all */
 	uint64_t bytes;
 };
 static inline struct swdev_rng *swdev_rng(struct swdev *dev) { return dev->state; }
@@ -54,12 +64,12 @@ static inline struct swdev_rng *swdev_rng(struct swdev *dev) { return dev->state
 enum { CONSOLE_F_SIZE = 0, CONSOLE_F_MULTIPORT = 1, CONSOLE_F_EMERG_WRITE = 2 };
 
 struct swdev_tty {
-	uint8_t *typed;                 /* what the driver will receive */
+	uint8_t *typed; /* what the driver will receive */
 	size_t typed_length, typed_done;
-	uint8_t *printed;               /* what it wrote */
+	uint8_t *printed; /* what it wrote */
 	size_t printed_length;
-	unsigned emergency;             /* bytes by emergency write */
-	uint32_t most;                  /* bytes into one receive buffer; 0: as many as it has */
+	unsigned emergency; /* bytes by emergency write */
+	uint32_t most;      /* bytes into one receive buffer; 0: as many as it has */
 };
 static inline struct swdev_tty *swdev_tty(struct swdev *dev) { return dev->state; }
 void swdev_tty_type(struct swdev *dev, const void *bytes, size_t length);

@@ -118,11 +118,11 @@ static bool begin_blk(struct swdev_work *work)
 		struct item *item = &work->items[i];
 
 		item->block = (struct block_request){.op = i % 4 == 3 ? BLOCK_FLUSH : BLOCK_WRITE,
-						     .sector = i * (REQUEST_BYTES / BLOCK_SECTOR),
-						     .segments = item->segments,
-						     .segment_count = i % 4 == 3 ? 0 : SEGMENTS,
-						     .done = block_done,
-						     .context = item};
+		                                     .sector = i * (REQUEST_BYTES / BLOCK_SECTOR),
+		                                     .segments = item->segments,
+		                                     .segment_count = i % 4 == 3 ? 0 : SEGMENTS,
+		                                     .done = block_done,
+		                                     .context = item};
 		segment(item, item->out);
 		block_submit(device, &item->block);
 	}
@@ -162,8 +162,10 @@ static bool begin_entropy(struct swdev_work *work)
 	for (unsigned i = 0; i < work->amount; i++) {
 		struct item *item = &work->items[i];
 
-		item->entropy = (struct entropy_request){
-			.memory = item->in, .length = 64 + i % 1000, .done = entropy_done, .context = item};
+		item->entropy = (struct entropy_request){.memory = item->in,
+		                                         .length = 64 + i % 1000,
+		                                         .done = entropy_done,
+		                                         .context = item};
 		entropy_submit(device, &item->entropy);
 	}
 	return true;
@@ -171,10 +173,7 @@ static bool begin_entropy(struct swdev_work *work)
 
 /* ---- console: what is written is printed, what is typed is read ---- */
 
-static void tty_done(struct char_request *request)
-{
-	ended(request->context, request->status == 0);
-}
+static void tty_done(struct char_request *request) { ended(request->context, request->status == 0); }
 
 static void tty_ready(struct char_device *device)
 {
@@ -205,7 +204,10 @@ static bool begin_console(struct swdev_work *work)
 	for (unsigned i = 0; i < work->amount; i++) {
 		struct item *item = &work->items[i];
 
-		item->tty = (struct char_request){.memory = item->out, .length = 1 + i * 97 % 3000, .done = tty_done, .context = item};
+		item->tty = (struct char_request){.memory = item->out,
+		                                  .length = 1 + i * 97 % 3000,
+		                                  .done = tty_done,
+		                                  .context = item};
 		char_submit(device, &item->tty);
 	}
 	return true;
@@ -259,10 +261,7 @@ static void send_frames(struct swdev_work *work)
 	}
 }
 
-static void frames_sendable(struct net_device *device)
-{
-	send_frames(device->context);
-}
+static void frames_sendable(struct net_device *device) { send_frames(device->context); }
 
 static void take_frame(struct swdev_work *work, struct net_buf *buf)
 {

@@ -169,11 +169,11 @@ static void random_operations(void **state)
 			}
 			op->bytes = (1 + next_random() % 45) * 512;
 			op->request = (struct block_request){.op = next_random() % 3 ? BLOCK_WRITE : BLOCK_READ,
-							     .sector = op->slot * 100u + next_random() % 50,
-							     .segments = op->segments,
-							     .segment_count = cut(op),
-							     .done = operation_done,
-							     .context = op};
+			                                     .sector = op->slot * 100u + next_random() % 50,
+			                                     .segments = op->segments,
+			                                     .segment_count = cut(op),
+			                                     .done = operation_done,
+			                                     .context = op};
 			if (op->request.op == BLOCK_WRITE) {
 				noise(op->memory, op->bytes);
 				memcpy(shadow + op->request.sector * 512, op->memory, op->bytes);
@@ -382,7 +382,8 @@ static void removal_under_load(void **state)
 	plug(dev);
 	gone = 0;
 	for (unsigned i = 0; i < ARRAY_SIZE(requests); i++) {
-		requests[i] = (struct block_request){.op = BLOCK_READ, .segments = &segment, .segment_count = 1, .done = gone_done};
+		requests[i] =
+			(struct block_request){.op = BLOCK_READ, .segments = &segment, .segment_count = 1, .done = gone_done};
 		block_submit(block_of(dev), &requests[i]);
 	}
 	loop_sleep(1000000);
@@ -395,17 +396,10 @@ static void removal_under_load(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(whole_disk),
-		cmocka_unit_test(random_operations),
-		cmocka_unit_test(limits_are_kept),
-		cmocka_unit_test(queue_sizes),
-		cmocka_unit_test(bad_requests),
-		cmocka_unit_test(device_errors),
-		cmocka_unit_test(read_only),
-		cmocka_unit_test(flush_and_id),
-		cmocka_unit_test(large_blocks),
-		cmocka_unit_test(capacity_changes),
-		cmocka_unit_test(removal_under_load),
+		cmocka_unit_test(whole_disk),       cmocka_unit_test(random_operations),  cmocka_unit_test(limits_are_kept),
+		cmocka_unit_test(queue_sizes),      cmocka_unit_test(bad_requests),       cmocka_unit_test(device_errors),
+		cmocka_unit_test(read_only),        cmocka_unit_test(flush_and_id),       cmocka_unit_test(large_blocks),
+		cmocka_unit_test(capacity_changes), cmocka_unit_test(removal_under_load),
 	};
 
 	swdev_machine(64u << 20);

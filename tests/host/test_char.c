@@ -199,7 +199,10 @@ static void writes_in_order(void **state)
 	dev->dead = true; /* what is under way when it goes ends with an error */
 	written = 0;
 	for (unsigned i = 0; i < 20; i++) {
-		requests[i] = (struct char_request){.memory = memory, .length = 100, .done = write_done, .context = (void *)(intptr_t)(i < 8 ? -EIO : -ENODEV)};
+		requests[i] = (struct char_request){.memory = memory,
+		                                    .length = 100,
+		                                    .done = write_done,
+		                                    .context = (void *)(intptr_t)(i < 8 ? -EIO : -ENODEV)};
 		char_submit(tty_of(dev), &requests[i]);
 	}
 	loop_sleep(1000000);
@@ -238,15 +241,27 @@ static void random_bytes(void **state)
 	}
 }
 
+/* "Device Operation": one byte or more each time. A device that gives none gets no peace from us for ever. */
+static void no_random_bytes(void **state)
+{
+	struct swdev *dev = swdev_new(&swdev_entropy);
+
+	(void)state;
+	swdev_rng(dev)->empty = true;
+	plug(dev);
+	assert_int_equal(entropy_read(entropy_find(dev->vdev->name), memory, 100), -EIO);
+	assert_true(dev->queues[0].buffers_used < 100);
+	swdev_rng(dev)->empty = false;
+	assert_int_equal(entropy_read(entropy_find(dev->vdev->name), memory, 100), 0);
+	unplug(dev);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(bytes_out),
-		cmocka_unit_test(bytes_in),
-		cmocka_unit_test(size_of_console),
-		cmocka_unit_test(emergency_write),
-		cmocka_unit_test(writes_in_order),
-		cmocka_unit_test(random_bytes),
+		cmocka_unit_test(bytes_out),       cmocka_unit_test(bytes_in),        cmocka_unit_test(size_of_console),
+		cmocka_unit_test(emergency_write), cmocka_unit_test(writes_in_order), cmocka_unit_test(random_bytes),
+		cmocka_unit_test(no_random_bytes),
 	};
 
 	swdev_machine(64u << 20);

@@ -35,9 +35,9 @@ static const struct {
 	{&swdev_entropy, 0, 1},
 };
 
-#define RESERVED                                                                                                                \
-	(FEATURE(F_INDIRECT_DESC) | FEATURE(F_EVENT_IDX) | FEATURE(F_VERSION_1) | FEATURE(F_ACCESS_PLATFORM) |                  \
-	 FEATURE(F_RING_PACKED) | FEATURE(F_IN_ORDER) | FEATURE(F_ORDER_PLATFORM) | FEATURE(F_NOTIFICATION_DATA) |              \
+#define RESERVED                                                                                                                 \
+	(FEATURE(F_INDIRECT_DESC) | FEATURE(F_EVENT_IDX) | FEATURE(F_VERSION_1) | FEATURE(F_ACCESS_PLATFORM) |                   \
+	 FEATURE(F_RING_PACKED) | FEATURE(F_IN_ORDER) | FEATURE(F_ORDER_PLATFORM) | FEATURE(F_NOTIFICATION_DATA) |               \
 	 FEATURE(F_RING_RESET) | FEATURE(F_SUSPEND))
 #define RESERVED_LEGACY (FEATURE(F_INDIRECT_DESC) | FEATURE(F_EVENT_IDX) | FEATURE(F_ANY_LAYOUT))
 

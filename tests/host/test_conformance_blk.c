@@ -169,7 +169,9 @@ static void data_is_whole_sectors(void **state)
 		segments[count] = (struct block_segment){memory + at, length};
 	}
 	for (unsigned i = 0; i < 2; i++) {
-		request = (struct block_request){.op = i ? BLOCK_READ : BLOCK_WRITE, .segments = segments, .segment_count = count,
+		request = (struct block_request){.op = i ? BLOCK_READ : BLOCK_WRITE,
+		                                 .segments = segments,
+		                                 .segment_count = count,
 		                                 .done = note_end};
 		over = false;
 		block_submit(device, &request);

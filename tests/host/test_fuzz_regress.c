@@ -75,7 +75,7 @@ int main(void)
 	static char names[TESTS_MAX][64];
 	unsigned count = 0;
 
-	LINKER_FOR_EACH(fuzz_targets, each) {
+	LINKER_FOR_EACH (fuzz_targets, each) {
 		static const struct {
 			const char *name;
 			CMUnitTestFunction function;
@@ -84,8 +84,9 @@ int main(void)
 		for (unsigned i = 0; i < ARRAY_SIZE(kinds); i++, count++) {
 			assert_true(count < ARRAY_SIZE(tests));
 			snprintf(names[count], sizeof(names[0]), "%s, %s", (*each)->name, kinds[i].name);
-			tests[count] = (struct CMUnitTest){
-				.name = names[count], .test_func = kinds[i].function, .initial_state = (void *)(uintptr_t)*each};
+			tests[count] = (struct CMUnitTest){.name = names[count],
+			                                   .test_func = kinds[i].function,
+			                                   .initial_state = (void *)(uintptr_t)*each};
 		}
 	}
 	return _cmocka_run_group_tests("fuzz targets, replayed", tests, count, NULL, NULL);

@@ -40,15 +40,13 @@ static const struct way {
 	unsigned mask;
 	bool legacy, packed;
 } ways[] = {
-	{"direct", &swdev_direct, FRONT_DIRECT, false, false},
-	{"direct, packed", &swdev_direct, FRONT_DIRECT, false, true},
-	{"mmio", &swdev_mmio, FRONT_MMIO, false, false},
-	{"mmio, legacy", &swdev_mmio, FRONT_MMIO_LEGACY, true, false},
-	{"pci", &swdev_pci, FRONT_PCI, false, false},
-	{"pci, legacy", &swdev_pci, FRONT_PCI_LEGACY, true, false},
+	{"direct", &swdev_direct, FRONT_DIRECT, false, false}, {"direct, packed", &swdev_direct, FRONT_DIRECT, false, true},
+	{"mmio", &swdev_mmio, FRONT_MMIO, false, false},       {"mmio, legacy", &swdev_mmio, FRONT_MMIO_LEGACY, true, false},
+	{"pci", &swdev_pci, FRONT_PCI, false, false},          {"pci, legacy", &swdev_pci, FRONT_PCI_LEGACY, true, false},
 };
 
 static unsigned tellings; /* of the lie at hand, to all drivers */
+static bool said;         /* what it shall make the log say */
 
 static struct swdev *make(const struct way *way, const struct swdev_type *type)
 {
@@ -70,8 +68,8 @@ static unsigned log_lines(void)
 	return lines;
 }
 
-[[gnu::format(printf, 4, 5)]] static void complain(const struct swdev_lie *lie, const struct way *way, const struct swdev_type *type,
-						   const char *format, ...)
+[[gnu::format(printf, 4, 5)]] static void complain(const struct swdev_lie *lie, const struct way *way,
+                                                   const struct swdev_type *type, const char *format, ...)
 {
 	char text[300];
 	va_list args;
@@ -123,6 +121,7 @@ static void tell(const struct swdev_lie *lie, const struct way *way, const struc
 	swdev_work_end(work);
 	told = swdev_lies_told;
 	tellings += told;
+	said |= lie->says && strstr(host_console_text(), lie->says);
 	lines = log_lines();
 
 	if (violations && !blind)
@@ -140,7 +139,8 @@ static void tell(const struct swdev_lie *lie, const struct way *way, const struc
 	if (host_irq_attached() != attached)
 		complain(lie, way, type, "%u interrupts attached, %u before", host_irq_attached(), attached);
 	if (page_count_free() != free_pages && !lie->leaks)
-		complain(lie, way, type, "%llu pages free, %llu before", (unsigned long long)page_count_free(), (unsigned long long)free_pages);
+		complain(lie, way, type, "%llu pages free, %llu before", (unsigned long long)page_count_free(),
+		         (unsigned long long)free_pages);
 	honest(lie, way, type);
 }
 
@@ -150,9 +150,11 @@ static void tell_everyone(void **state)
 	unsigned fronts = lie->fronts ? lie->fronts : FRONT_DIRECT;
 
 	tellings = 0;
+	said = false;
 	log_threshold = LOG_WARN;
 	for (unsigned w = 0; w < ARRAY_SIZE(ways); w++) {
-		if (!(fronts & ways[w].mask) || (lie->layout == SPLIT_ONLY && ways[w].packed) || (lie->layout == PACKED_ONLY && !ways[w].packed))
+		if (!(fronts & ways[w].mask) || (lie->layout == SPLIT_ONLY && ways[w].packed) ||
+		    (lie->layout == PACKED_ONLY && !ways[w].packed))
 			continue;
 		for (unsigned t = 0; t < ARRAY_SIZE(types); t++)
 			if (!lie->type || lie->type == types[t])
@@ -160,6 +162,8 @@ static void tell_everyone(void **state)
 	}
 	if (!tellings)
 		fail_msg("\"%s\" was never told", lie->name);
+	if (lie->says && !said)
+		fail_msg("\"%s\": no log says \"%s\"", lie->name, lie->says);
 }
 
 int main(int argc, char **argv)
@@ -171,8 +175,8 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < swdev_lie_count; i++)
 		if (argc < 2 || strstr(swdev_lies[i].name, argv[1]))
 			tests[count++] = (struct CMUnitTest){.name = swdev_lies[i].name,
-							     .test_func = tell_everyone,
-							     .initial_state = (void *)(uintptr_t)&swdev_lies[i]};
+			                                     .test_func = tell_everyone,
+			                                     .initial_state = (void *)(uintptr_t)&swdev_lies[i]};
 	swdev_machine(64u << 20);
 	failed = _cmocka_run_group_tests("hostile devices", tests, count, NULL, NULL);
 	free(tests);

@@ -379,14 +379,9 @@ static void legacy_headers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(frames_out),
-		cmocka_unit_test(pieces_and_sizes),
-		cmocka_unit_test(frames_in),
-		cmocka_unit_test(jumbo_frames),
-		cmocka_unit_test(slow_program),
-		cmocka_unit_test(link_status),
-		cmocka_unit_test(addresses),
-		cmocka_unit_test(legacy_headers),
+		cmocka_unit_test(frames_out),   cmocka_unit_test(pieces_and_sizes), cmocka_unit_test(frames_in),
+		cmocka_unit_test(jumbo_frames), cmocka_unit_test(slow_program),     cmocka_unit_test(link_status),
+		cmocka_unit_test(addresses),    cmocka_unit_test(legacy_headers),
 	};
 
 	swdev_machine(64u << 20);

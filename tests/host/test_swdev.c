@@ -27,18 +27,9 @@ static int nothing(struct swdev *dev)
 	(void)dev;
 	return 0;
 }
-static void no_unplug(struct swdev *dev)
-{
-	dev->status = 0;
-}
-static void leave_running(struct swdev *dev)
-{
-	(void)dev;
-}
-static void no_interrupt(struct swdev *dev, struct swdev_queue *queue)
-{
-	(void)dev, (void)queue;
-}
+static void no_unplug(struct swdev *dev) { dev->status = 0; }
+static void leave_running(struct swdev *dev) { (void)dev; }
+static void no_interrupt(struct swdev *dev, struct swdev_queue *queue) { (void)dev, (void)queue; }
 static const struct swdev_front by_hand = {.name = "by hand", .plug = nothing, .unplug = no_unplug, .interrupt = no_interrupt};
 
 static uint8_t *memory; /* a page each: descriptors, driver area, device area, an indirect table, buffers */
@@ -326,6 +317,18 @@ static void index_back(struct swdev *dev)
 	swdev_notify(dev, 0);
 	swdev_look(dev, true);
 }
+static void index_back_by_one(struct swdev *dev)
+{
+	up(dev, 0);
+	dev->budget = 1; /* the second stays in flight */
+	good_descriptor(0);
+	good_descriptor(1);
+	make_available(0);
+	offer(dev, 1);
+	put16(memory + PAGE_SIZE + 2, 1);
+	swdev_notify(dev, 0);
+	swdev_look(dev, true);
+}
 static void head_out_of_range(struct swdev *dev)
 {
 	up(dev, 0);
@@ -384,6 +387,27 @@ static void altered_in_flight(struct swdev *dev)
 	make_available(0);
 	offer(dev, 1);
 	descriptor(at(0), 1, at(4), 65, WRITE, 0);
+	swdev_look(dev, true);
+}
+static void packed_altered_in_flight(struct swdev *dev)
+{
+	up(dev, FEATURE(F_RING_PACKED));
+	dev->budget = 1;
+	packed(0, at(4), 64, 0, WRITE | AVAIL);
+	packed(1, at(4), 64, 1, WRITE | AVAIL);
+	offer_packed(dev);
+	packed(1, at(4), 65, 1, WRITE | AVAIL);
+	swdev_look(dev, true);
+}
+static void packed_table_altered(struct swdev *dev)
+{
+	up(dev, FEATURE(F_RING_PACKED) | FEATURE(F_INDIRECT_DESC));
+	dev->budget = 1;
+	descriptor(at(3), 0, at(4), 8, 0, 0);
+	packed(0, at(4), 64, 0, WRITE | AVAIL);
+	packed(1, at(3), 16, 1, INDIRECT | AVAIL);
+	offer_packed(dev);
+	descriptor(at(3), 0, at(4), 9, 0, 0);
 	swdev_look(dev, true);
 }
 static void freed_in_flight(struct swdev *dev)
@@ -549,6 +573,7 @@ static const struct rule rules[] = {
 	{"wrong notification data", "notification data", kick_data, 0},
 	{"available index too far", "available index", index_jump, 0},
 	{"available index goes back", "available index", index_back, 0},
+	{"available index goes back by one", "available index", index_back_by_one, 0},
 	{"head out of range", "descriptor 8 of 8", head_out_of_range, 0},
 	{"a loop", "in flight already", loop, 0},
 	{"next out of range", "descriptor 8 of 8", next_out_of_range, 0},
@@ -565,6 +590,8 @@ static const struct rule rules[] = {
 	{"readable behind writable", "behind a device-writable", readable_behind_writable, 0},
 	{"a descriptor in flight twice", "in flight already", in_flight_twice, 0},
 	{"a descriptor altered in flight", "altered in flight", altered_in_flight, 0},
+	{"packed: a descriptor altered in flight", "altered in flight", packed_altered_in_flight, 0},
+	{"packed: a table altered in flight", "table was altered", packed_table_altered, 0},
 	{"a buffer freed in flight", "it is free", freed_in_flight, 0},
 	{"a buffer beyond its allocation", "beyond the end", beyond_allocation, 0},
 	{"IN_ORDER, heads out of order", "IN_ORDER, but head", in_order_head, 0},
@@ -627,9 +654,9 @@ static void good_driver(void **state)
 		up(dev, layouts[i]);
 		good_descriptor(2);
 		offer(dev, 2);
-		assert_int_equal(get16(memory + 2 * PAGE_SIZE + 2), 1);   /* used index */
-		assert_int_equal(get32(memory + 2 * PAGE_SIZE + 4), 2);   /* id */
-		assert_int_equal(get32(memory + 2 * PAGE_SIZE + 8), 64);  /* length */
+		assert_int_equal(get16(memory + 2 * PAGE_SIZE + 2), 1);  /* used index */
+		assert_int_equal(get32(memory + 2 * PAGE_SIZE + 4), 2);  /* id */
+		assert_int_equal(get32(memory + 2 * PAGE_SIZE + 8), 64); /* length */
 		assert_int_equal(memory[4 * PAGE_SIZE + 63], 0x5a);
 		assert_int_equal(memory[4 * PAGE_SIZE + 64], 0);
 		assert_int_equal(dev->queues[0].interrupts, 1);
@@ -643,7 +670,9 @@ int main(void)
 	struct CMUnitTest tests[ARRAY_SIZE(rules) + 1];
 
 	for (unsigned i = 0; i < ARRAY_SIZE(rules); i++)
-		tests[i] = (struct CMUnitTest){.name = rules[i].name, .test_func = is_seen, .initial_state = (void *)(uintptr_t)&rules[i]};
+		tests[i] = (struct CMUnitTest){.name = rules[i].name,
+		                               .test_func = is_seen,
+		                               .initial_state = (void *)(uintptr_t)&rules[i]};
 	tests[ARRAY_SIZE(rules)] = (struct CMUnitTest)cmocka_unit_test(good_driver);
 	swdev_machine(16u << 20);
 	return _cmocka_run_group_tests("the software device", tests, ARRAY_SIZE(tests), NULL, NULL);

@@ -6,7 +6,8 @@
  * index orders against the device's own, whatever this machine's CPU would have made of it. What it cannot find:
  *  - a full barrier missing between a store and a later load (kick, interrupt re-arming). No access lacks an order then, a wake-up
  *    gets lost: the test would stop and end by the 20 s that an idle CPU of arch/host waits, if this CPU reorders the two at the right
- *    moment. virtio/model/ is the proof of that part.
+ *    moment. The models of virtio/model/ cover that part.
+ *  - one missing between two values of the driver's that the device reads each by itself (a packed ring's event: where, then whether).
  *  - a barrier missing where only an interrupt told of the buffer: the interrupt itself orders (arch/host takes a lock for it). Most
  *    buffers here are found without one.
  *  - races that this run did not come across: hence many buffers.
@@ -192,15 +193,27 @@ static int run_without(const char *what, const char *layout)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+/* The sanitizer sees a race when the threads meet in it, which on a busy machine they may not do in one run. */
+static bool seen_without(const char *what, const char *layout)
+{
+	for (unsigned i = 0; i < 10; i++) {
+		int status = run_without(what, layout);
+
+		if (status)
+			return status == REPORTED;
+	}
+	return false;
+}
+
 static void missing_barriers_are_seen(void **state)
 {
 	(void)state;
 	assert_int_equal(run_without("nothing", "split"), 0);
-	assert_int_equal(run_without("rmb", "split"), REPORTED);
-	assert_int_equal(run_without("wmb", "split"), REPORTED);
+	assert_true(seen_without("rmb", "split"));
+	assert_true(seen_without("wmb", "split"));
 	assert_int_equal(run_without("nothing", "packed"), 0);
-	assert_int_equal(run_without("rmb", "packed"), REPORTED);
-	assert_int_equal(run_without("wmb", "packed"), REPORTED);
+	assert_true(seen_without("rmb", "packed"));
+	assert_true(seen_without("wmb", "packed"));
 }
 
 static int run_child(char **argv)

@@ -41,10 +41,7 @@ static void do_work(struct swdev *dev, unsigned amount)
 	swdev_work_end(work);
 }
 
-static const struct device_info *info_of(const struct swdev *dev)
-{
-	return device_find(dev->vdev->name);
-}
+static const struct device_info *info_of(const struct swdev *dev) { return device_find(dev->vdev->name); }
 
 /* ---- negotiation ---- */
 
@@ -81,10 +78,13 @@ static void bare_device(void **state)
 
 static void reserved_features(void **state)
 {
-	static const uint64_t sets[] = {
-		FEATURE(F_ACCESS_PLATFORM), FEATURE(F_ORDER_PLATFORM), FEATURE(F_NOTIFICATION_DATA), FEATURE(F_IN_ORDER),
-		FEATURE(F_IN_ORDER) | FEATURE(F_RING_PACKED), FEATURE(F_NOTIFICATION_DATA) | FEATURE(F_RING_PACKED),
-		FEATURE(F_ORDER_PLATFORM) | FEATURE(F_RING_PACKED)};
+	static const uint64_t sets[] = {FEATURE(F_ACCESS_PLATFORM),
+	                                FEATURE(F_ORDER_PLATFORM),
+	                                FEATURE(F_NOTIFICATION_DATA),
+	                                FEATURE(F_IN_ORDER),
+	                                FEATURE(F_IN_ORDER) | FEATURE(F_RING_PACKED),
+	                                FEATURE(F_NOTIFICATION_DATA) | FEATURE(F_RING_PACKED),
+	                                FEATURE(F_ORDER_PLATFORM) | FEATURE(F_RING_PACKED)};
 	static const struct swdev_front *const fronts[] = {&swdev_direct, &swdev_mmio, &swdev_pci};
 
 	(void)state;
@@ -242,6 +242,61 @@ static void asked_resets(void **state)
 	}
 }
 
+/* Interrupts that come when the device is on its way out find nothing of it. */
+static void late_interrupts(void **state)
+{
+	static const unsigned modes[] = {VIRTIO_IRQ_MSIX, VIRTIO_IRQ_MSIX_SHARED, VIRTIO_IRQ_MSIX_ONE, VIRTIO_IRQ_LINE,
+	                                 VIRTIO_IRQ_POLL};
+
+	(void)state;
+	for (unsigned m = 0; m < ARRAY_SIZE(modes); m++) {
+		for (unsigned t = 0; t < ARRAY_SIZE(types); t++) {
+			struct swdev *dev = swdev_new(types[t]);
+
+			dev->direct_irq = modes[m];
+			assert_int_equal(swdev_plug(dev, &swdev_direct), 0);
+			do_work(dev, 5);
+			for (unsigned last = 0; last < 2; last++) {
+				for (unsigned i = 0; i < dev->queue_count; i++)
+					dev->front->interrupt(dev, &dev->queues[i]);
+				dev->front->interrupt(dev, NULL);
+				if (!last)
+					assert_int_equal(device_find(dev->vdev->name)->reset(device_find(dev->vdev->name)), 0);
+			}
+			unplug(dev);
+			loop_turn(false, 0);
+			loop_turn(false, 0);
+		}
+	}
+}
+
+static uint32_t noted_length;
+
+static void note_used(struct virtq *vq, void *token, uint32_t length)
+{
+	(void)vq, (void)token;
+	noted_length = length;
+}
+
+/* "Device Initialization": nothing is notified before DRIVER_OK, and what was made available before is notified then. */
+static void kick_at_driver_ok(void **state)
+{
+	struct swdev *dev = swdev_new(&swdev_echo);
+	uint8_t *page = page_alloc(PAGE_SIZE, PAGE_SIZE);
+
+	(void)state;
+	echo_options = (struct echo_options){.early = page, .used = note_used};
+	assert_int_equal(swdev_plug(dev, &swdev_direct), 0);
+	assert_int_equal(dev->queues[0].notifications, 1);
+	loop_sleep(100000);
+	assert_int_equal(dev->queues[0].buffers_used, 1);
+	assert_int_equal(noted_length, 100);
+	assert_int_equal(page[99], 0x5a);
+	unplug(dev);
+	echo_options = (struct echo_options){0};
+	page_free(page, PAGE_SIZE);
+}
+
 /* ---- "Virtqueue Reset" ---- */
 
 static void queue_resets_under_load(void **state)
@@ -283,7 +338,11 @@ static void queue_resets_under_load(void **state)
 
 static void queue_reset_that_never_completes(void **state)
 {
-	static const struct swdev_lie stuck = {.name = "queue reset never completes", .reg = REG_QUEUE_RESET, .index = -1, .op = OP_SET, .value = 1};
+	static const struct swdev_lie stuck = {.name = "queue reset never completes",
+	                                       .reg = REG_QUEUE_RESET,
+	                                       .index = -1,
+	                                       .op = OP_SET,
+	                                       .value = 1};
 	struct swdev *dev = swdev_new(&swdev_blk);
 	struct device_info *info;
 
@@ -386,6 +445,8 @@ int main(void)
 		cmocka_unit_test(no_memory),
 		cmocka_unit_test(recovery_under_load),
 		cmocka_unit_test(asked_resets),
+		cmocka_unit_test(late_interrupts),
+		cmocka_unit_test(kick_at_driver_ok),
 		cmocka_unit_test(queue_resets_under_load),
 		cmocka_unit_test(queue_reset_that_never_completes),
 		cmocka_unit_test(suspend_and_resume),

@@ -42,7 +42,8 @@ static struct mapping *add(size_t size)
 {
 	struct mapping *mapping = calloc(1, sizeof(*mapping));
 
-	*mapping = (struct mapping){.next = mappings, .address = next_address, .size = size, .shared = page_alloc(size, PAGE_SIZE)};
+	*mapping =
+		(struct mapping){.next = mappings, .address = next_address, .size = size, .shared = page_alloc(size, PAGE_SIZE)};
 	next_address += ALIGN_UP(size, (size_t)PAGE_SIZE) + PAGE_SIZE; /* and a gap */
 	mappings = mapping;
 	return mapping;

@@ -53,10 +53,11 @@ static struct swdev *blk(uint64_t more)
 
 static void without_features(void **state)
 {
-	struct swdev *dev = bring_up("virtio.without=28,6", blk(0), &swdev_direct);
+	struct swdev *dev = bring_up("virtio.without=28,6,64", blk(0), &swdev_direct);
 
 	(void)state;
 	assert_non_null(dev);
+	assert_non_null(strstr(host_console_text(), "virtio.without: \"64\" is no list of feature bits"));
 	assert_int_equal(dev->accepted & (FEATURE(28) | FEATURE(6)), 0);
 	assert_true(dev->accepted & FEATURE(29));
 	works(dev);

@@ -54,8 +54,10 @@ static const struct way ways[] = {
 	{"pci, notify data", &swdev_pci, .features = FEATURE(F_NOTIFICATION_DATA), .vectors = UINT16_MAX},
 	{"pci, notify config data", &swdev_pci, .features = FEATURE(F_NOTIF_CONFIG_DATA), .vectors = UINT16_MAX},
 	{"pci, both", &swdev_pci, .features = FEATURE(F_NOTIF_CONFIG_DATA) | FEATURE(F_NOTIFICATION_DATA), .vectors = UINT16_MAX},
-	{"pci, ports, both", &swdev_pci, .ports = true, .features = FEATURE(F_NOTIF_CONFIG_DATA) | FEATURE(F_NOTIFICATION_DATA), .vectors = UINT16_MAX},
-	{"pci, window, both", &swdev_pci, .window = true, .features = FEATURE(F_NOTIF_CONFIG_DATA) | FEATURE(F_NOTIFICATION_DATA), .vectors = UINT16_MAX},
+	{"pci, ports, both", &swdev_pci, .ports = true, .features = FEATURE(F_NOTIF_CONFIG_DATA) | FEATURE(F_NOTIFICATION_DATA),
+         .vectors = UINT16_MAX},
+	{"pci, window, both", &swdev_pci, .window = true, .features = FEATURE(F_NOTIF_CONFIG_DATA) | FEATURE(F_NOTIFICATION_DATA),
+         .vectors = UINT16_MAX},
 	{"mmio, notify data", &swdev_mmio, .features = FEATURE(F_NOTIFICATION_DATA), .expected_irq = VIRTIO_IRQ_LINE},
 	{"pci, legacy", &swdev_pci, .legacy = true, .vectors = UINT16_MAX, .expected_irq = VIRTIO_IRQ_MSIX},
 	{"pci, legacy, intx", &swdev_pci, .legacy = true, .vectors = 0, .expected_irq = VIRTIO_IRQ_LINE},
@@ -170,7 +172,8 @@ static void few_messages(void **state)
 {
 	(void)state;
 	for (unsigned messages = 0; messages < 4; messages++) {
-		static const enum virtio_irq_mode modes[] = {VIRTIO_IRQ_LINE, VIRTIO_IRQ_MSIX_ONE, VIRTIO_IRQ_MSIX_SHARED, VIRTIO_IRQ_MSIX};
+		static const enum virtio_irq_mode modes[] = {VIRTIO_IRQ_LINE, VIRTIO_IRQ_MSIX_ONE, VIRTIO_IRQ_MSIX_SHARED,
+		                                             VIRTIO_IRQ_MSIX};
 		struct swdev *dev = swdev_new(&swdev_net);
 		struct swdev_work *work;
 

@@ -48,10 +48,7 @@ static uint32_t next_random(void)
 	return random_state;
 }
 
-static uint8_t pattern(uint32_t seed, uint32_t i)
-{
-	return (uint8_t)((seed + i) * 0x9e3779b1u >> 24);
-}
+static uint8_t pattern(uint32_t seed, uint32_t i) { return (uint8_t)((seed + i) * 0x9e3779b1u >> 24); }
 
 /* Fresh bytes in the readable part, others in the writable one. */
 static void prepare(struct request *r, unsigned buffers_max)
@@ -211,13 +208,20 @@ static void run_variant(const struct variant *v)
 	dev->wish = v->wish;
 	dev->batch_used = v->batch;
 	dev->budget = v->budget;
-	echo_options = (struct echo_options){.used = used, .unused = unused, .max_buffers = v->size < BUFFERS_MAX ? v->size : BUFFERS_MAX};
+	echo_options = (struct echo_options){.used = used,
+	                                     .unused = unused,
+	                                     .max_buffers = v->size < BUFFERS_MAX ? v->size : BUFFERS_MAX};
 	assert_int_equal(swdev_plug(dev, &swdev_direct), 0);
 	assert_int_equal(dev->vdev->features & RING, v->features & RING);
 	assert_int_equal(dev->queues[0].size, v->size);
 	run_requests(dev, v->total, v->burst);
 	assert_int_equal(dev->queues[0].buffers_taken, v->total);
 	assert_int_equal(dev->queues[0].buffers_used, v->total);
+	/* "Available Buffer Notification Suppression": what the device did not ask for, it should not get. */
+	if (v->wish == SWDEV_WANT_NONE && v->total < 60000)
+		assert_int_equal(dev->queues[0].notifications, 0);
+	if (v->wish == SWDEV_WANT_EVERY_FOURTH && v->features & FEATURE(F_EVENT_IDX) && v->size >= 16)
+		assert_true(dev->queues[0].notifications < v->total / 2);
 	if (dev->violations)
 		fail_msg("%s", dev->first_violation);
 	assert_int_equal(swdev_unplug(dev), 0);
@@ -233,7 +237,7 @@ static void every_feature(void **state)
 	(void)state;
 	for (unsigned mask = 0; mask < 16; mask++) {
 		for (unsigned s = 0; s < ARRAY_SIZE(sizes); s++) {
-			struct variant v = {.size = sizes[s], .total = 2000, .burst = 1 + 2u * sizes[s]};
+			struct variant v = {.size = sizes[s], .total = 1000, .burst = 1 + 2u * sizes[s]};
 
 			v.features |= mask & 1 ? FEATURE(F_RING_PACKED) : 0;
 			v.features |= mask & 2 ? FEATURE(F_INDIRECT_DESC) : 0;
@@ -255,10 +259,16 @@ static void index_wraparound(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < 2; i++) {
-		run_variant(&(struct variant){
-			.size = 256, .total = 150000, .burst = 64, .features = layouts[i] | FEATURE(F_EVENT_IDX), .order = SWDEV_RANDOM});
-		run_variant(&(struct variant){
-			.size = 64, .total = 70000, .burst = 64, .features = layouts[i] | FEATURE(F_IN_ORDER) | FEATURE(F_INDIRECT_DESC), .batch = true});
+		run_variant(&(struct variant){.size = 256,
+		                              .total = 150000,
+		                              .burst = 64,
+		                              .features = layouts[i] | FEATURE(F_EVENT_IDX),
+		                              .order = SWDEV_RANDOM});
+		run_variant(&(struct variant){.size = 64,
+		                              .total = 70000,
+		                              .burst = 64,
+		                              .features = layouts[i] | FEATURE(F_IN_ORDER) | FEATURE(F_INDIRECT_DESC),
+		                              .batch = true});
 	}
 }
 
@@ -268,8 +278,12 @@ static void large_queues(void **state)
 	for (unsigned packed = 0; packed < 2; packed++) {
 		uint64_t layout = packed ? FEATURE(F_RING_PACKED) : 0;
 
-		run_variant(&(struct variant){.size = 1024, .total = 5000, .burst = 2000, .features = layout | FEATURE(F_INDIRECT_DESC)});
-		run_variant(&(struct variant){.size = 32768, .total = 70000, .burst = 32768, .features = layout | FEATURE(F_EVENT_IDX)});
+		run_variant(&(struct variant){.size = 1024,
+		                              .total = 5000,
+		                              .burst = 2000,
+		                              .features = layout | FEATURE(F_INDIRECT_DESC)});
+		run_variant(&(
+			struct variant){.size = 32768, .total = 70000, .burst = 32768, .features = layout | FEATURE(F_EVENT_IDX)});
 	}
 }
 
@@ -281,11 +295,11 @@ static void packed_sizes_that_are_no_power_of_two(void **state)
 	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++)
 		for (unsigned event = 0; event < 2; event++)
 			run_variant(&(struct variant){.size = sizes[i],
-						      .total = 3u * sizes[i] + 1000,
-						      .burst = sizes[i],
-						      .order = SWDEV_RANDOM,
-						      .wish = event ? SWDEV_WANT_EVERY_FOURTH : SWDEV_WANT_ALL,
-						      .features = FEATURE(F_RING_PACKED) | (event ? FEATURE(F_EVENT_IDX) : 0)});
+			                              .total = 3u * sizes[i] + 1000,
+			                              .burst = sizes[i],
+			                              .order = SWDEV_RANDOM,
+			                              .wish = event ? SWDEV_WANT_EVERY_FOURTH : SWDEV_WANT_ALL,
+			                              .features = FEATURE(F_RING_PACKED) | (event ? FEATURE(F_EVENT_IDX) : 0)});
 }
 
 int main(void)

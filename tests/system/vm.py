@@ -113,9 +113,10 @@ class VM:
     """Describe, start(), then wait() for the end, or talk to the console with send() and expect()."""
 
     def __init__(self, machine="q35", app="selftest", words="", memory="256M", cpu=None, bios=None, cpus="1,maxcpus=2",
-                 image=IMAGE, machine_options="", trace=()):
+                 image=IMAGE, machine_options="", trace=(), mmio_version=2):
         self.machine, self.memory, self.cpu, self.bios, self.cpus = machine, memory, cpu, bios, cpus
         self.machine_options = machine_options
+        self.mmio_version = mmio_version
         self.image = image
         self.app = app
         self.slots = slot_words(machine) if machine.startswith("microvm-acpi") else ""
@@ -177,9 +178,11 @@ class VM:
         self.args += ["-netdev", f"user,id={node},restrict=on"]
         return self.device("net", netdev=node, **properties)
 
-    def net_socket(self, **properties):
+    def net_socket(self, queued=False, **properties):
         """A network whose other side is a datagram socket of the test: one datagram, one frame. Nothing is dropped on the way:
-        who sends into a full socket waits."""
+        who sends into a full socket waits. `queued`: in a queue of QEMU's, so that the device never has to wait. It must not with a
+        packed queue and EVENT_IDX: when its frame is through, QEMU's device asks to be notified of what comes next, then goes on to
+        take that, and so hears of nothing more."""
         node = self.name("net")
         host, guest = self.directory / f"{node}.host", self.directory / f"{node}.guest"
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -188,7 +191,12 @@ class VM:
         self.helpers.append(sock)
         self.args += ["-netdev", option("dgram", {"id": node, "local.type": "unix", "local.path": guest,
                                                   "remote.type": "unix", "remote.path": host})]
-        self.device("net", netdev=node, **properties)
+        peer = node
+        if queued:
+            peer, hub = f"{node}.port", self.count
+            self.args += ["-netdev", f"hubport,id={node}.hub,hubid={hub},netdev={node}",
+                          "-netdev", f"hubport,id={peer},hubid={hub}"]
+        self.device("net", netdev=peer, **properties)
         return Wire(sock, guest, node)
 
     def rng(self, source="/dev/urandom", **properties):
@@ -211,7 +219,7 @@ class VM:
         node, bus = self.name("stream"), self.name("serial")
         incoming, outgoing = self.directory / f"{node}.in", self.directory / f"{node}.out"
         incoming.write_bytes(sent)
-        self.device("serial", id=bus, **properties)
+        self.port(bus, **properties)
         backend = {"type": "file", "data": {"in": str(incoming), "out": str(outgoing)}}
         self.plugs += [("chardev-add", {"id": node, "backend": backend}),
                        ("device_add", {"driver": "virtconsole", "bus": f"{bus}.0", "chardev": node})]
@@ -224,11 +232,14 @@ class VM:
 
     def virtconsole(self, chardev, **properties):
         bus = self.name("serial")
+        self.port(bus, **properties)
+        self.args += ["-device", f"virtconsole,chardev={chardev},bus={bus}.0"]
+        return self
+
+    def port(self, bus, **properties):
         if not self.mmio:
             properties = {"vectors": 4, **properties}  # enough for each queue; QEMU's default is not
         self.device("serial", id=bus, **properties)
-        self.args += ["-device", f"virtconsole,chardev={chardev},bus={bus}.0"]
-        return self
 
     # ---- life ----
 
@@ -243,7 +254,7 @@ class VM:
                    "-qmp", f"unix:{self.directory}/qmp,server=on,wait=off",
                    "-kernel", str(self.image), "-append", " ".join(words)]
         if self.mmio:
-            command += ["-global", "virtio-mmio.force-legacy=false"]
+            command += ["-global", f"virtio-mmio.force-legacy={'on' if self.mmio_version == 1 else 'off'}"]
         if self.cpu:
             command += ["-cpu", self.cpu]
         if self.bios:

@@ -22,8 +22,8 @@ void arch_image_range(uint64_t *start, uint64_t *end);
 
 /* The serial console. Polled output that never waits for a missing or stuck port. */
 void arch_console_write(const char *text, size_t length);
-int arch_console_read(void);                     /* a byte, or -1 */
-void arch_console_attach(struct event *event);   /* marked when bytes arrive; without an interrupt the loop polls it */
+int arch_console_read(void);                   /* a byte, or -1 */
+void arch_console_attach(struct event *event); /* marked when bytes arrive; without an interrupt the loop polls it */
 
 /* PCI configuration by ports CF8/CFC. width 1, 2 or 4, naturally aligned; offset < 256; bdf is bus << 8 | device << 3 | function. */
 bool arch_pci_ports_present(void);

@@ -20,10 +20,7 @@ struct event {
 	bool marked; /* waits for its run */
 };
 
-static inline void event_init(struct event *event, void (*run)(struct event *event))
-{
-	*event = (struct event){.run = run};
-}
+static inline void event_init(struct event *event, void (*run)(struct event *event)) { *event = (struct event){.run = run}; }
 
 /* Ask for a run in this or the next turn; marking twice is one run. Any context, interrupts included; this CPU. */
 void event_mark(struct event *event);

@@ -12,8 +12,8 @@ struct program {
 	int (*run)(void);
 };
 LINKER_SET(vireo_programs, const struct program);
-#define PROGRAM(id, text, function)                                                                                            \
-	static const struct program id##_program = {.name = #id, .summary = text, .run = function};                            \
+#define PROGRAM(id, text, function)                                                                                              \
+	static const struct program id##_program = {.name = #id, .summary = text, .run = function};                              \
 	LINKER_ENTRY(vireo_programs, id##_program)
 
 /* A bus: scanned once at boot. `order` 0 first. */
@@ -23,8 +23,8 @@ struct discovery {
 	void (*scan)(void);
 };
 LINKER_SET(vireo_discoveries, const struct discovery);
-#define DISCOVERY(id, rank, function)                                                                                          \
-	static const struct discovery id##_discovery = {.name = #id, .order = rank, .scan = function};                         \
+#define DISCOVERY(id, rank, function)                                                                                            \
+	static const struct discovery id##_discovery = {.name = #id, .order = rank, .scan = function};                           \
 	LINKER_ENTRY(vireo_discoveries, id##_discovery)
 
 const struct program *program_find(const char *name); /* NULL: no such program */

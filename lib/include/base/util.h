@@ -29,10 +29,10 @@
 
 /* Entries of a linker section: LINKER_ENTRY(virtio_drivers, const struct virtio_driver, blk) = {...}. Sorted by name, kept with
  * KEEP; LINKER_FOR_EACH walks pointers to them. */
-#define LINKER_SET(set, type)                                                                                                  \
-	extern type *const __start_##set[] __attribute__((weak, visibility("hidden")));                                        \
+#define LINKER_SET(set, type)                                                                                                    \
+	extern type *const __start_##set[] __attribute__((weak, visibility("hidden")));                                          \
 	extern type *const __stop_##set[] __attribute__((weak, visibility("hidden")))
-#define LINKER_ENTRY(set, object)                                                                                              \
+#define LINKER_ENTRY(set, object)                                                                                                \
 	static const __typeof__(object) *const set##_##object##_entry __attribute__((used, section(#set))) = &(object)
 #define LINKER_FOR_EACH(set, item) for (__typeof__(&__start_##set[0]) item = __start_##set; item < __stop_##set; item++)
 
