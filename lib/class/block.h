@@ -103,7 +103,8 @@ struct block_device *block_next(struct block_device *device);
 /* Always ends in done(), with request->status; bad requests too. */
 void block_submit(struct block_device *device, struct block_request *request);
 
-/* The same and wait: returns the status. memory: contiguous. May be called from a done(). */
+/* The same and wait: returns the status. memory: contiguous. May be called from a done(), which may wait for nothing
+ * but requests that it submits itself: others may be due behind it. */
 [[nodiscard]] int block_io(struct block_device *device, enum block_op op, uint64_t sector, void *memory, uint32_t length);
 
 /* ---- for drivers ---- */

@@ -8,7 +8,8 @@
 
 struct char_device;
 
-/* A write: the caller owns it and its memory until done(), once, in the loop, never from inside char_submit(). In order of submission. */
+/* A write: the caller owns it and its memory until done(), once, in the loop, never from inside char_submit(). In order of submission.
+ * done() does not wait (loop_wait() and what uses it): its device may go meanwhile. */
 struct char_request {
 	const void *memory;
 	uint32_t length; /* bytes, not 0 */

@@ -8,7 +8,8 @@
 
 struct entropy_device;
 
-/* The caller owns it and its memory until done(), once, in the loop, never from inside entropy_submit(). */
+/* The caller owns it and its memory until done(), once, in the loop, never from inside entropy_submit().
+ * done() does not wait (loop_wait() and what uses it): its device may go meanwhile. */
 struct entropy_request {
 	void *memory;
 	uint32_t length; /* bytes wanted, not 0; all of them are delivered, or status tells why not */

@@ -73,6 +73,7 @@ struct net_device *net_find(const char *name); /* NULL: the first */
 struct net_device *net_next(struct net_device *device);
 
 /* Give frames to the device; returns how many it took, from the front (the rest stay the caller's). Chains of `more` are one frame.
+ * done() does not wait (loop_wait() and what uses it): its device may go meanwhile.
  * done() of these and of earlier frames may run inside; at the latest it runs some milliseconds after the device is through, and sooner
  * for a program that waits: that got some back here, or has none to give (count 0). */
 static inline unsigned net_tx_burst(struct net_device *device, struct net_buf **bufs, unsigned count)
