@@ -216,7 +216,7 @@ HOST_ALL    := $(HOST_OBJ) $(HOST_TESTS:%=$(H)/%.o) $(HOST_FUZZ:%=$(H)/%.o) $(FU
 HOST_BIN    := $(HOST_TESTS:tests/host/%.c=$(H)/%)
 FUZZ_BIN    := $(HOST_FUZZ:tests/fuzz/%.c=$(H)/%)
 
-.PHONY: need-host test test-host test-system
+.PHONY: need-host test test-full test-host test-system conformance
 need-host:
 	$(call need,build the host tests,libc6-dev libcmocka-dev)
 $(H)/flags: FORCE
@@ -260,6 +260,9 @@ test: ## host tests and system tests; the last line counts both
 	@$(MAKE) --no-print-directory test-system || true
 	@tools/test-sum $(BUILD)/host/test/count $(BUILD)/system/count
 
+test-full: ## the same with all combinations of the system tests, not only a selection
+	@$(MAKE) --no-print-directory test PYTEST='-m "" $(PYTEST)'
+
 ifeq ($(HOST_KIND),test)
 HOST_MORE := $(H)/test_adopt $(BUILD)/host/tsan/test_threads
 $(BUILD)/host/tsan/test_threads: FORCE
@@ -277,6 +280,10 @@ tsan: ## the rings against a device on another thread, under the thread sanitize
 test-system: $(B)/vireo.elf need-run ## boot the image in a VMM (QEMU=...) and check its effects from outside; PYTEST="-k blk" selects
 	$(call need,run the system tests,python3-pytest python3-pytest-xdist)
 	@VIREO_IMAGE=$(abspath $(B)/vireo.elf) tools/test-system $(BUILD)/system -n 2 $(PYTEST)
+
+conformance: ## the driver requirements of virtio 1.4 by area, and whether the last `make test` shows those that are kept
+	$(call need,check the conformance tables,python3)
+	@tools/conformance $(BUILD)
 
 .PHONY: coverage fuzz
 coverage: ## line and branch coverage from the host tests; fails where virtio/ has less than 95 and 90 percent, see docs/coverage.md

@@ -158,8 +158,12 @@ static bool harvest(void)
 
 static void ask_for_interrupt(uint16_t count)
 {
-	count = MIN(count, (uint16_t)MAX(r.in_flight, 1u));
-	r.awaited = virtq_irq_enable_after(r.vq, count) || r.vq->broken || r.lied ? 0 : count - r.used_count;
+	bool again;
+
+	count = (uint16_t)MIN(count, MAX(r.in_flight, 1u));
+	again = virtq_irq_enable_after(r.vq, count);
+	fuzz_check(r.lied || again || r.used_count < count, "%u buffers are used, and nobody is told", r.used_count);
+	r.awaited = again || r.lied ? 0 : count - r.used_count;
 }
 
 static void harvest_all(struct virtq *vq)
@@ -257,7 +261,7 @@ static void honest_round(void)
 	fuzz_check(r.queue->notified || !ring_engine()->kick_is_due(r.queue), "a notification is missing");
 	while (!virtq_irq_enable(r.vq) && r.in_flight) {
 		r.awaited = 1;
-		ring_look(SWDEV_WANT_ALL);
+		ring_look((enum swdev_wish)(r.sequence % 3));
 		fuzz_check(r.taken_count, "%u in flight, and none of them available", r.in_flight);
 		ring_use(r.taken_count - 1, 77);
 		harvest_all(r.vq);
@@ -431,6 +435,7 @@ void ring_seeds(bool packed)
 	                                   0, 3, 0, 12, 0, 1, 8, 0, 3, 0, 7, 1,  15, 1};
 	static const uint8_t jump[] = {0, 0, 1, 9, 0, 2, 12, 4, 0, 8, 0, 255, 255, 3, 1, 7, 0, 15, 1};
 	static const uint8_t long_used[] = {0, 0, 1, 9, 0, 2, 12, 2, 0, 255, 255, 255, 255, 3, 1};
+	static const uint8_t long_written[] = {0, 0, 1, 9, 0, 2, 12, 10, 0, 255, 255, 255, 255, 3, 1};
 	static const uint8_t events[] = {13, 0xf0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 0, 0, 1, 9, 0, 2, 4, 0, 6};
 	static const uint8_t unmappable[] = {14, 2, 0, 2, 1, 9, 0, 9, 9, 0,  9, 9, 0, 0, 1,
 	                                     1,  9, 0, 9, 9, 0, 2, 8, 0, 10, 0, 9, 0, 3, 2};
@@ -456,6 +461,7 @@ void ring_seeds(bool packed)
 	seed("jump", 0, 3, 0, jump, sizeof(jump));
 	seed("jump-in-order", 4, 3, 0, jump, sizeof(jump));
 	seed("long", 0, 3, 0, long_used, sizeof(long_used));
+	seed("long-written", 0, 3, 0, long_written, sizeof(long_written));
 	seed("long-legacy", OPTION_LEGACY, 3, 0, long_used, sizeof(long_used));
 	seed("events", 2, 3, 0, events, sizeof(events));
 	seed("mapped", OPTION_MAPPED | 1, 0x3b, 0, honest, sizeof(honest));

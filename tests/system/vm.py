@@ -180,9 +180,9 @@ class VM:
 
     def net_socket(self, queued=False, **properties):
         """A network whose other side is a datagram socket of the test: one datagram, one frame. Nothing is dropped on the way:
-        who sends into a full socket waits. `queued`: in a queue of QEMU's, so that the device never has to wait. It must not with a
-        packed queue and EVENT_IDX: when its frame is through, QEMU's device asks to be notified of what comes next, then goes on to
-        take that, and so hears of nothing more."""
+        who sends into a full socket waits. `queued`: in a queue of QEMU's, so that the device does not. It must not with a packed
+        queue and EVENT_IDX: when the frame that waited is through, QEMU's device asks to be notified of what comes next, then goes on
+        to take that, and so hears of nothing more."""
         node = self.name("net")
         host, guest = self.directory / f"{node}.host", self.directory / f"{node}.guest"
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -191,12 +191,9 @@ class VM:
         self.helpers.append(sock)
         self.args += ["-netdev", option("dgram", {"id": node, "local.type": "unix", "local.path": guest,
                                                   "remote.type": "unix", "remote.path": host})]
-        peer = node
         if queued:
-            peer, hub = f"{node}.port", self.count
-            self.args += ["-netdev", f"hubport,id={node}.hub,hubid={hub},netdev={node}",
-                          "-netdev", f"hubport,id={peer},hubid={hub}"]
-        self.device("net", netdev=peer, **properties)
+            self.args += ["-object", f"filter-buffer,id={node}.queue,netdev={node},queue=rx,interval=1000"]
+        self.device("net", netdev=node, **properties)
         return Wire(sock, guest, node)
 
     def rng(self, source="/dev/urandom", **properties):
@@ -236,10 +233,10 @@ class VM:
         self.args += ["-device", f"virtconsole,chardev={chardev},bus={bus}.0"]
         return self
 
-    def port(self, bus, **properties):
+    def port(self, name, **properties):
         if not self.mmio:
             properties = {"vectors": 4, **properties}  # enough for each queue; QEMU's default is not
-        self.device("serial", id=bus, **properties)
+        self.device("serial", id=name, **properties)
 
     # ---- life ----
 
