@@ -196,12 +196,14 @@ void pci_size(struct pci_function *function)
 void pci_set_bar(struct pci_function *function, unsigned index, uint64_t base)
 {
 	struct pci_bar *bar = &function->bars[index];
-	uint16_t offset = (uint16_t)(PCI_BAR0 + 4 * index);
+	uint16_t offset = (uint16_t)(PCI_BAR0 + 4 * index), command = pci_read16(function, PCI_COMMAND);
 
+	pci_disable(function); /* firmware may have left decoding on, whatever is in the BAR */
 	bar->base = base;
 	pci_write32(function, offset, (uint32_t)base);
 	if (bar->is_64)
 		pci_write32(function, offset + 4, (uint32_t)(base >> 32));
+	pci_write16(function, PCI_COMMAND, command);
 }
 
 void pci_open(struct pci_function *function)

@@ -203,6 +203,7 @@ static struct model_function *add_virtio(struct model_function *above, unsigned 
 	unsigned i = model_count - 1;
 	uint8_t msix[10] = {2, 0, 1, 0, 0, 0, 1, 8};
 
+	model_put(new, 4, kind == KIND_UNPLACED ? 0 : 7, 2);
 	model_put(new, 0x2c, 0x1af4 | type << 16, 4);
 	model_put(new, 0x3c, 0x010b, 2);
 	memset(new->writable + 0x3c, 0xff, 1);
@@ -257,7 +258,7 @@ static void change(struct model_function *function)
 
 	count = MIN(count, 256u - at);
 	fuzz_bytes(&t.in, to + at, count);
-	t.command_changed |= at < 6 && at + count > 4;
+	t.command_changed |= how & 128 && at < 6 && at + count > 4;
 }
 
 static void registers(unsigned which, uint8_t how)

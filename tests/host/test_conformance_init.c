@@ -128,6 +128,44 @@ static void reset_comes_first(void **state)
 	each_bring_up(check_reset);
 }
 
+#define LATE 5u
+
+static unsigned late;
+
+/* A reset that takes a while: the status is not 0 at the first reads behind it. */
+static uint32_t late_reset(struct swdev *dev, enum swdev_reg reg, unsigned index, uint32_t honest)
+{
+	(void)index;
+	if (reg != REG_STATUS || dev->status != 0 || late == LATE)
+		return honest;
+	late++;
+	return ST_ACKNOWLEDGE | ST_DRIVER;
+}
+
+static void reset_is_awaited(void **state)
+{
+	static const struct swdev_lie lie = {.name = "", .at_read = late_reset};
+
+	(void)state;
+	for (unsigned f = 0; f < ARRAY_SIZE(fronts); f++) {
+		struct swdev *dev = swdev_new(&swdev_echo);
+		unsigned reset;
+
+		dev->lie = &lie;
+		late = 0;
+		trace_begin();
+		assert_int_equal(swdev_plug(dev, fronts[f]), 0);
+		trace_end();
+		reset = status_write(dev, 0, 0);
+		for (unsigned i = 1; i <= LATE + 1; i++) {
+			assert_int_equal(trace_kind(dev, &trace[reset + i]), TRACE_STATUS);
+			assert_false(trace[reset + i].write);
+			assert_int_equal(trace[reset + i].value, i <= LATE ? ST_ACKNOWLEDGE | ST_DRIVER : 0);
+		}
+		unplug(dev);
+	}
+}
+
 static void check_driver(struct swdev *dev, const struct steps *s)
 {
 	for (unsigned i = s->acknowledge; i < s->driver; i++)
@@ -273,6 +311,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reset_comes_first),
+		cmocka_unit_test(reset_is_awaited),
 		cmocka_unit_test(acknowledge_then_driver),
 		cmocka_unit_test(features_between_driver_and_features_ok),
 		cmocka_unit_test(features_ok_is_read_back),

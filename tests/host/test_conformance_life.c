@@ -219,6 +219,23 @@ static void queue_reset_is_awaited(void **state)
 	}
 }
 
+/* Without VIRTIO_F_RING_RESET there is nothing of the kind, and no register for it ("MMIO Device Register Layout"). */
+static void queue_reset_needs_its_feature(void **state)
+{
+	(void)state;
+	for (unsigned f = 0; f < ARRAY_SIZE(fronts); f++) {
+		struct swdev *dev = own(fronts[f], 0);
+
+		trace_begin();
+		assert_int_equal(info_of(dev)->reset_queue(info_of(dev), 0), -ENOTSUP);
+		trace_end();
+		assert_int_equal(trace_count, 0);
+		assert_true(dev->queues[0].enabled);
+		assert_int_equal(dev->status, 15);
+		unplug(dev);
+	}
+}
+
 /* "Virtqueue Re-enable": each register that was written for the queue at first is written again, and that which enables it comes last. */
 static void queue_is_set_up_anew(void **state)
 {
@@ -417,6 +434,7 @@ int main(void)
 		cmocka_unit_test(no_notification_before_driver_ok),
 		cmocka_unit_test(buffers_are_taken_back_after_the_reset),
 		cmocka_unit_test(queue_reset_is_awaited),
+		cmocka_unit_test(queue_reset_needs_its_feature),
 		cmocka_unit_test(queue_is_set_up_anew),
 		cmocka_unit_test(suspend_and_resume_are_awaited),
 		cmocka_unit_test(suspend_that_never_comes),

@@ -74,8 +74,7 @@ static void set_revision(struct swdev *dev)
 {
 	swdev_pci_of(dev)->config[8] = revision;
 	put16(swdev_pci_of(dev)->config + 0x2c, subsystem);
-	if (!dev->transitional)
-		put16(swdev_pci_of(dev)->config + 0x2e, subsystem);
+	put16(swdev_pci_of(dev)->config + 0x2e, subsystem);
 }
 
 /* Both ids of each type, with any revision and any subsystem. */
@@ -368,6 +367,48 @@ static void vectors_are_read_back(void **state)
 	}
 }
 
+static uint16_t first_refused;
+static bool config_refused;
+
+/* The device has no use for vectors from a number on, or for one that tells of its configuration: it does not map them, and says so. */
+static uint32_t refuse_vectors(struct swdev *dev, enum swdev_reg reg, unsigned index, uint32_t honest)
+{
+	uint16_t *vector = reg == REG_QUEUE_VECTOR    ? &dev->queues[index].vector
+	                   : reg == REG_CONFIG_VECTOR ? &dev->config_vector
+	                                              : NULL;
+
+	if (vector && (*vector >= first_refused || (reg == REG_CONFIG_VECTOR && config_refused)))
+		honest = *vector = 0xffff;
+	return honest;
+}
+
+/* What is refused is not relied on: fewer vectors, or the line. */
+static void refused_vectors(void **state)
+{
+	static const struct swdev_lie lie = {.name = "", .at_read = refuse_vectors};
+	static const struct {
+		uint16_t first;
+		bool config;
+		enum virtio_irq_mode mode;
+	} cases[] = {
+		{3, false, VIRTIO_IRQ_MSIX}, {2, false, VIRTIO_IRQ_MSIX_SHARED}, {1, false, VIRTIO_IRQ_MSIX_ONE},
+		{0, false, VIRTIO_IRQ_LINE}, {3, true, VIRTIO_IRQ_LINE},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct swdev *dev = swdev_new(&swdev_net); /* 2 queues */
+
+		first_refused = cases[i].first;
+		config_refused = cases[i].config;
+		dev->lie = &lie;
+		assert_int_equal(swdev_plug(dev, &swdev_pci), 0);
+		assert_int_equal(dev->vdev->irq_mode, cases[i].mode);
+		do_work(dev);
+		unplug(dev);
+	}
+}
+
 /* ---- "ISR status capability" ---- */
 
 static unsigned isr_reads(uint16_t vectors, const struct swdev_type *type)
@@ -463,6 +504,7 @@ int main(void)
 		cmocka_unit_test(queue_enable_comes_last),
 		cmocka_unit_test(tables_of_any_size),
 		cmocka_unit_test(vectors_are_read_back),
+		cmocka_unit_test(refused_vectors),
 		cmocka_unit_test(isr_status),
 		cmocka_unit_test(one_interrupt_for_both),
 	};
