@@ -83,14 +83,17 @@ $(NEWLIB)/done: FORCE | need-build
 	$(Q)tools/newlib '$(NEWLIB)' '$(NEWLIB_VERSION)' '$(TARGET_GCC)' '$(CROSS_COMPILE)'
 
 # ---- the image ----
-KERNEL_SRC := $(sort $(wildcard arch/$(ARCH)/*.[cS] boot/*.[cS] lib/*.c lib/newlib/*.c lib/class/*.c virtio/*.c drivers/*/*.c))
+# DRIVERS="blk net": only these, a name being that of a folder in drivers/, or of a file or the first word of files. drivers/bus is always in.
+DRIVERS     ?= *
+DRIVERS_SRC := $(foreach name,bus $(DRIVERS),$(wildcard drivers/$(name)/*.c drivers/*/$(name).c drivers/*/$(name)_*.c))
+KERNEL_SRC := $(sort $(wildcard arch/$(ARCH)/*.[cS] boot/*.[cS] lib/*.c lib/newlib/*.c lib/class/*.c virtio/*.c) $(DRIVERS_SRC))
 APPS_SRC   := $(sort $(wildcard apps/*.c))
 KERNEL_OBJ := $(KERNEL_SRC:%=$(B)/%.o)
 APPS_OBJ   := $(APPS_SRC:%=$(B)/%.o)
 IMAGE_OBJ  := $(KERNEL_OBJ) $(APPS_OBJ)
 
 .PHONY: all size FORCE
-all: $(B)/vireo.elf ## the image build/ARCH/vireo.elf, with all drivers and programs (default)
+all: $(B)/vireo.elf ## the image build/ARCH/vireo.elf, with all programs and drivers, or those of DRIVERS="blk net" (default)
 
 FORCE:
 

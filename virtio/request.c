@@ -1,0 +1,208 @@
+/*
+ * Request queues and event queues: what their drivers share.
+ *
+ * Requests go out in order. One that finds no room waits, and those behind it with it, until the device has used some. An event queue
+ * gives each buffer back at once; in one run of its callback it takes no more reports than it has buffers, so that a device that never
+ * stops reporting leaves the loop to others.
+ */
+#include <virtio/request.h>
+
+#include <errno.h>
+#include <string.h>
+
+#include <base/page.h>
+
+#define TAKE_DOWN_NS 5000000000ull /* longer than the bounded reset */
+
+/* ---- request queues ---- */
+
+static void end(struct virtio_request *request, int status)
+{
+	request->status = status;
+	request->over = true;
+	if (request->done)
+		request->done(request);
+}
+
+static void push(struct virtio_requestq *queue, struct virtio_request *request)
+{
+	request->next = NULL;
+	*queue->tail = request;
+	queue->tail = &request->next;
+}
+
+static struct virtio_request *pop(struct virtio_requestq *queue)
+{
+	struct virtio_request *request = queue->waiting;
+
+	queue->waiting = request->next;
+	if (!queue->waiting)
+		queue->tail = &queue->waiting;
+	return request;
+}
+
+static void pump(struct virtio_requestq *queue)
+{
+	while (queue->vq && queue->waiting) {
+		struct virtio_request *request = queue->waiting;
+		int error = virtq_add(queue->vq, request->bufs, request->nreadable, request->nwritable, request);
+
+		if (error == -ENOSPC || error == -EIO)
+			return; /* until some are used, or until the restart */
+		pop(queue);
+		if (error)
+			end(request, -EIO);
+		else
+			virtq_kick_later(queue->vq);
+	}
+}
+
+static void harvest(struct virtq *vq)
+{
+	struct virtio_request *request;
+	uint32_t written;
+
+	while ((request = virtq_harvest(vq, &written))) {
+		request->written = written;
+		end(request, 0);
+	}
+}
+
+static void requests_used(struct virtq *vq)
+{
+	harvest(vq);
+	pump(vq->context);
+}
+
+void virtio_requestq_init(struct virtio_requestq *queue) { *queue = (struct virtio_requestq){.tail = &queue->waiting}; }
+
+struct virtq_spec virtio_requestq_spec(struct virtio_requestq *queue, const char *name, uint16_t max_buffers)
+{
+	return (struct virtq_spec){.name = name, .callback = requests_used, .max_buffers = max_buffers, .context = queue};
+}
+
+void virtio_requestq_start(struct virtio_requestq *queue, struct virtq *vq)
+{
+	queue->vq = vq;
+	pump(queue);
+}
+
+void virtio_requestq_drain(struct virtio_requestq *queue, bool again)
+{
+	struct virtq *vq = queue->vq;
+	struct virtio_request *later = queue->waiting, **later_tail = queue->tail, *request;
+
+	if (!vq)
+		return;
+	queue->vq = NULL;
+	harvest(vq);
+	if (!again) {
+		while ((request = virtq_detach_unused(vq)))
+			end(request, -EIO);
+		return;
+	}
+	/* In front of those that wait: they are older. */
+	queue->tail = &queue->waiting;
+	while ((request = virtq_detach_unused(vq)))
+		push(queue, request);
+	if (later) {
+		*queue->tail = later;
+		queue->tail = later_tail;
+	}
+}
+
+void virtio_requestq_end(struct virtio_requestq *queue)
+{
+	while (queue->waiting)
+		end(pop(queue), -ENODEV);
+}
+
+void virtio_request_submit(struct virtio_requestq *queue, struct virtio_request *request)
+{
+	request->over = false;
+	request->status = 0;
+	request->written = 0;
+	push(queue, request);
+	pump(queue);
+}
+
+int virtio_request_call(struct virtio_requestq *queue, struct virtio_request *request, uint64_t timeout_ns)
+{
+	request->done = NULL;
+	virtio_request_submit(queue, request);
+	if (loop_wait(&request->over, timeout_ns))
+		return request->status;
+	if (queue->vq)
+		virtio_device_broken(queue->vq->vdev, "%s: no answer", queue->vq->name);
+	return loop_wait(&request->over, TAKE_DOWN_NS) ? request->status : -ETIMEDOUT;
+}
+
+/* ---- event queues ---- */
+
+static void post(struct virtio_eventq *queue, uint8_t *event)
+{
+	struct virtq_buf buf = {event, queue->size};
+
+	/* It has room for all of them; on a broken queue they are posted again by the restart. */
+	if (!virtq_add(queue->vq, &buf, 0, 1, event))
+		virtq_kick_later(queue->vq);
+}
+
+static void take(struct virtio_eventq *queue, struct virtq *vq)
+{
+	for (unsigned i = 0; i < queue->count; i++) {
+		uint32_t written;
+		uint8_t *event = virtq_harvest(vq, &written);
+
+		if (!event)
+			return;
+		memset(event + written, 0, queue->size - written);
+		queue->report(queue, event, written);
+		if (queue->vq)
+			post(queue, event);
+	}
+}
+
+static void reported(struct virtq *vq) { take(vq->context, vq); }
+
+int virtio_eventq_init(struct virtio_eventq *queue, uint32_t size, uint16_t count,
+                       void (*report)(struct virtio_eventq *queue, void *event, uint32_t written))
+{
+	*queue = (struct virtio_eventq){.report = report, .size = size, .count = count};
+	queue->memory = page_alloc((size_t)size * count, PAGE_SIZE);
+	return queue->memory ? 0 : -ENOMEM;
+}
+
+struct virtq_spec virtio_eventq_spec(struct virtio_eventq *queue, const char *name)
+{
+	return (struct virtq_spec){.name = name,
+	                           .callback = reported,
+	                           .max_size = queue->count,
+	                           .max_buffers = 1,
+	                           .context = queue};
+}
+
+void virtio_eventq_start(struct virtio_eventq *queue, struct virtq *vq)
+{
+	queue->vq = vq;
+	for (unsigned i = 0; i < queue->count; i++)
+		post(queue, queue->memory + (size_t)i * queue->size);
+}
+
+void virtio_eventq_drain(struct virtio_eventq *queue)
+{
+	struct virtq *vq = queue->vq;
+
+	if (!vq)
+		return;
+	queue->vq = NULL;
+	take(queue, vq);
+	while (virtq_detach_unused(vq))
+		;
+}
+
+void virtio_eventq_free(struct virtio_eventq *queue)
+{
+	page_free(queue->memory, (size_t)queue->size * queue->count);
+	queue->memory = NULL;
+}

@@ -1,0 +1,68 @@
+/*
+ * The two kinds of virtqueues that most device types have: a request queue, where the driver asks and the device answers, and an event
+ * queue, where the driver keeps buffers with the device and it reports in them. Loop context, the queue's CPU.
+ */
+#ifndef VIRTIO_REQUEST_H
+#define VIRTIO_REQUEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <virtio/virtio.h>
+#include <virtio/virtq.h>
+
+/* The submitter owns it, `bufs` and what they point to; all stay in place until done(), which comes once, from the loop, and may submit
+ * again but not wait. */
+struct virtio_request {
+	const struct virtq_buf *bufs; /* the device-readable ones first */
+	uint16_t nreadable, nwritable;
+	void (*done)(struct virtio_request *request); /* may be NULL */
+	bool over;                                    /* it has ended */
+	int status; /* 0: used; -EIO: it cannot be, or the device was reset and may have acted on it or not; -ENODEV: gone */
+	uint32_t written; /* bytes that the device says it wrote; at most the device-writable ones */
+	struct virtio_request *next;
+};
+
+struct virtio_requestq {
+	struct virtq *vq;                       /* NULL while stopped: requests wait */
+	struct virtio_request *waiting, **tail; /* for room or for the start, in order */
+};
+
+void virtio_requestq_init(struct virtio_requestq *queue);
+/* For virtio_queues_create(). `max_buffers`: of one request. */
+struct virtq_spec virtio_requestq_spec(struct virtio_requestq *queue, const char *name, uint16_t max_buffers);
+/* In start() and queue_refill(): requests go out from now on. */
+void virtio_requestq_start(struct virtio_requestq *queue, struct virtq *vq);
+/* In stop() and queue_drain(): end what was used; what was not ends with -EIO or, when `again`, goes out again with the next start. */
+void virtio_requestq_drain(struct virtio_requestq *queue, bool again);
+/* In remove(): all that waits ends with -ENODEV. */
+void virtio_requestq_end(struct virtio_requestq *queue);
+
+void virtio_request_submit(struct virtio_requestq *queue, struct virtio_request *request);
+/* And wait; its done() is not used. Gives its status. After `timeout_ns` without an answer the device is reset, which ends the request with
+ * -EIO. In start() nobody else resets it: there, -ETIMEDOUT says that the request is still out; start() has to fail, and stop() ends it,
+ * so that its storage must not be on the stack. */
+[[nodiscard]] int virtio_request_call(struct virtio_requestq *queue, struct virtio_request *request, uint64_t timeout_ns);
+
+/* `count` buffers of `size` bytes for the device to report in. */
+struct virtio_eventq {
+	struct virtq *vq; /* NULL while stopped */
+	/* A buffer came back with `written` bytes (zeroed behind them); it is made available again when this returns. */
+	void (*report)(struct virtio_eventq *queue, void *event, uint32_t written);
+	uint8_t *memory;
+	uint32_t size;
+	uint16_t count;
+};
+
+/* In probe(): takes memory. -ENOMEM. */
+[[nodiscard]] int virtio_eventq_init(struct virtio_eventq *queue, uint32_t size, uint16_t count,
+                                     void (*report)(struct virtio_eventq *queue, void *event, uint32_t written));
+struct virtq_spec virtio_eventq_spec(struct virtio_eventq *queue, const char *name);
+/* In start(), before virtio_driver_ok(), and in queue_refill(). */
+void virtio_eventq_start(struct virtio_eventq *queue, struct virtq *vq);
+/* In stop() and queue_drain(). Reports what is there yet. */
+void virtio_eventq_drain(struct virtio_eventq *queue);
+/* In remove(), and when probe() fails behind the init. */
+void virtio_eventq_free(struct virtio_eventq *queue);
+
+#endif
