@@ -39,23 +39,6 @@ uint64_t selftest_option(const char *key, uint64_t fallback)
 	return cmdline_number(word, fallback);
 }
 
-static void test_by_class(const char *name)
-{
-	struct block_device *block = block_find(name);
-	struct net_device *net = net_find(name);
-	struct entropy_device *entropy = entropy_find(name);
-	struct char_device *console = char_find(name);
-
-	if (block)
-		selftest_block(block);
-	if (net)
-		selftest_net(net);
-	if (entropy)
-		selftest_entropy(entropy);
-	if (console)
-		selftest_console(console);
-}
-
 /* Reset and bring up, `times` times: what is tested behind it has to work as after boot. */
 static bool test_reset(struct device_info *info, uint64_t times)
 {
@@ -91,7 +74,8 @@ static void test_device(const struct device_info *info)
 		return;
 	if (rebinds)
 		selftest_rebind(device_find(info->name), rebinds);
-	test_by_class(info->name);
+	LINKER_FOR_EACH (selftest_parts, part)
+		(*part)->run(info->name);
 	if (queue_resets && block_find(info->name))
 		selftest_queue_resets(device_find(info->name), block_find(info->name), queue_resets);
 }

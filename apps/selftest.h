@@ -10,6 +10,7 @@
 #include <class/block.h>
 #include <class/char.h>
 #include <class/entropy.h>
+#include <base/util.h>
 #include <class/net.h>
 
 #define SECOND_NS UINT64_C(1000000000)
@@ -20,11 +21,16 @@
 void selftest_base(void);
 void selftest_rebind(struct device_info *info, uint64_t times);
 void selftest_queue_resets(struct device_info *info, struct block_device *device, uint64_t times);
-void selftest_block(struct block_device *device);
-void selftest_net(struct net_device *device);
 void selftest_echo(struct net_device *device, uint32_t frames);
-void selftest_entropy(struct entropy_device *device);
-void selftest_console(struct char_device *device);
+
+/* The tests of one class: run for each device, by its name; nothing when the class does not have it. The file that has it is all it takes. */
+struct selftest_part {
+	void (*run)(const char *name);
+};
+LINKER_SET(selftest_parts, const struct selftest_part);
+#define SELFTEST(id, function)                                                                                                   \
+	static const struct selftest_part id##_part = {.run = function};                                                         \
+	LINKER_ENTRY(selftest_parts, id##_part)
 
 /* selftest.KEY as a number; KEY alone is 1. */
 uint64_t selftest_option(const char *key, uint64_t fallback);

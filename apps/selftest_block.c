@@ -299,7 +299,7 @@ static void test_disk(struct disk *disk)
 		test_hash(disk);
 }
 
-void selftest_block(struct block_device *device)
+static void test_one_block(struct block_device *device)
 {
 	struct disk *disk = calloc(1, sizeof(*disk));
 
@@ -328,3 +328,13 @@ void selftest_block(struct block_device *device)
 		page_free(disk->reference, BUFFER_BYTES);
 	free(disk);
 }
+
+static void test_block(const char *name)
+{
+	struct block_device *device = block_find(name);
+
+	if (device)
+		test_one_block(device);
+}
+
+SELFTEST(block, test_block);

@@ -70,7 +70,7 @@ static bool looks_filled(const uint8_t *memory, uint32_t length)
 	return values >= MIN(length / 8, 200u);
 }
 
-void selftest_entropy(struct entropy_device *device)
+static void test_one_entropy(struct entropy_device *device)
 {
 	uint64_t wanted = selftest_option("rng_bytes", 1024 * 1024);
 	uint32_t length = (uint32_t)MIN(wanted, 64u * 1024 * 1024);
@@ -224,7 +224,7 @@ static void test_line(struct char_device *device)
 		free(line);
 }
 
-void selftest_console(struct char_device *device)
+static void test_one_console(struct char_device *device)
 {
 	uint32_t bytes = (uint32_t)selftest_option("console", 0);
 
@@ -233,3 +233,23 @@ void selftest_console(struct char_device *device)
 	else
 		test_line(device);
 }
+
+static void test_entropy(const char *name)
+{
+	struct entropy_device *device = entropy_find(name);
+
+	if (device)
+		test_one_entropy(device);
+}
+
+SELFTEST(entropy, test_entropy);
+
+static void test_console(const char *name)
+{
+	struct char_device *device = char_find(name);
+
+	if (device)
+		test_one_console(device);
+}
+
+SELFTEST(console, test_console);

@@ -124,7 +124,7 @@ static void test_link_changes(struct net_device *device)
 		tap_detail("changes: %lu", device->link_changes - before);
 }
 
-void selftest_net(struct net_device *device)
+static void test_one_net(struct net_device *device)
 {
 	const char *peer = cmdline_get("selftest.net"), *address = cmdline_get("selftest.ping");
 
@@ -138,3 +138,13 @@ void selftest_net(struct net_device *device)
 	if (selftest_option("link", 0))
 		test_link_changes(device);
 }
+
+static void test_net(const char *name)
+{
+	struct net_device *device = net_find(name);
+
+	if (device)
+		test_one_net(device);
+}
+
+SELFTEST(net, test_net);

@@ -22,14 +22,6 @@
 #include "feature_names.h"
 #include "shell_edit.h"
 
-#define WORDS_MAX 32u
-
-struct command {
-	const char *name, *usage, *summary;
-	void (*run)(unsigned count, char **words);
-	unsigned least, most; /* words behind its name */
-};
-
 static bool ended;
 static int end_status;
 
@@ -245,62 +237,63 @@ static void crash(unsigned count, char **words)
 	}
 }
 
-/* ---- the table ---- */
+/* ---- the commands ---- */
 
-static void help(unsigned count, char **words);
-
-static const struct command commands[] = {
-	{"blk",
-         "blk list | read NAME SECTOR [COUNT] | write NAME SECTOR TEXT | fill NAME SECTOR COUNT [SEED] | hash NAME [SECTOR "
-         "COUNT] | id NAME | flush NAME",
-         "disks", shell_block, 0, 5},
-	{"console", "console write NAME TEXT... | read NAME", "virtio consoles", shell_console, 2, WORDS_MAX},
-	{"crash", "crash pf [read] | ud | stack", "a deliberate fault", crash, 1, 2},
-	{"devices", "devices", "what was found", list_devices, 0, 0},
-	{"echo", "echo WORD...", "print words", echo, 0, WORDS_MAX},
-	{"features", "features NAME", "feature bits, offered and negotiated", list_features, 1, 1},
-	{"help", "help [COMMAND]", "this", help, 0, 1},
-	{"log", "log error|warn|info|debug", "what is logged from now on", set_log, 1, 1},
-	{"mem", "mem", "memory", show_memory, 0, 0},
-	{"net", "net status | send NAME [COUNT [LENGTH]] | ping ADDRESS [COUNT [NAME]]", "network cards", shell_net, 0, 4},
-	{"poweroff", "poweroff [STATUS]", "the end", power_off, 0, 1},
-	{"reset", "reset NAME", "reset a device and bring it up again", reset_device, 1, 1},
-	{"rng", "rng [NAME] COUNT", "random bytes", shell_rng, 1, 2},
-	{"run", "run PROGRAM", "another program, with the parameters of the command line", run_program, 1, 1},
-	{"uptime", "uptime", "time since boot", show_uptime, 0, 0},
-};
-
-static const struct command *find_command(const char *name)
+static const struct shell_command *find_command(const char *name)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(commands); i++) {
-		if (!strcmp(commands[i].name, name))
-			return &commands[i];
+	LINKER_FOR_EACH (shell_commands, command) {
+		if (!strcmp((*command)->name, name))
+			return *command;
 	}
 	return NULL;
+}
+
+/* The first behind `name` in alphabetical order; NULL: none. */
+static const struct shell_command *next_command(const char *name)
+{
+	const struct shell_command *next = NULL;
+
+	LINKER_FOR_EACH (shell_commands, command) {
+		if (strcmp((*command)->name, name) > 0 && (!next || strcmp((*command)->name, next->name) < 0))
+			next = *command;
+	}
+	return next;
 }
 
 void shell_usage(char **words) { console_line("usage: %s", find_command(words[0])->usage); }
 
 static void help(unsigned count, char **words)
 {
-	const struct command *command = count > 1 ? find_command(words[1]) : NULL;
+	const struct shell_command *command = count > 1 ? find_command(words[1]) : NULL;
 
 	if (command)
 		console_line("usage: %s", command->usage);
 	else if (count > 1)
 		console_line("help: no command \"%s\"", words[1]);
-	for (unsigned i = 0; count == 1 && i < ARRAY_SIZE(commands); i++)
-		console_line("  %-9s %s", commands[i].name, commands[i].summary);
+	for (command = next_command(""); count == 1 && command; command = next_command(command->name))
+		console_line("  %-9s %s", command->name, command->summary);
 }
 
 static const char *complete(const char *prefix, unsigned length, unsigned index)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(commands); i++) {
-		if (!strncmp(commands[i].name, prefix, length) && index-- == 0)
-			return commands[i].name;
+	for (const struct shell_command *command = next_command(""); command; command = next_command(command->name)) {
+		if (!strncmp(command->name, prefix, length) && index-- == 0)
+			return command->name;
 	}
 	return NULL;
 }
+
+SHELL_COMMAND(crash, "crash pf [read] | ud | stack", "a deliberate fault", crash, 1, 2);
+SHELL_COMMAND(devices, "devices", "what was found", list_devices, 0, 0);
+SHELL_COMMAND(echo, "echo WORD...", "print words", echo, 0, SHELL_WORDS_MAX);
+SHELL_COMMAND(features, "features NAME", "feature bits, offered and negotiated", list_features, 1, 1);
+SHELL_COMMAND(help, "help [COMMAND]", "this", help, 0, 1);
+SHELL_COMMAND(log, "log error|warn|info|debug", "what is logged from now on", set_log, 1, 1);
+SHELL_COMMAND(mem, "mem", "memory", show_memory, 0, 0);
+SHELL_COMMAND(poweroff, "poweroff [STATUS]", "the end", power_off, 0, 1);
+SHELL_COMMAND(reset, "reset NAME", "reset a device and bring it up again", reset_device, 1, 1);
+SHELL_COMMAND(run, "run PROGRAM", "another program, with the parameters of the command line", run_program, 1, 1);
+SHELL_COMMAND(uptime, "uptime", "time since boot", show_uptime, 0, 0);
 
 /* ---- lines ---- */
 
@@ -316,8 +309,8 @@ static bool split(char *line, unsigned *count, char **words)
 			in++;
 		if (!*in)
 			break;
-		if (*count == WORDS_MAX) {
-			console_line("more than %u words", WORDS_MAX);
+		if (*count == SHELL_WORDS_MAX) {
+			console_line("more than %u words", SHELL_WORDS_MAX);
 			return false;
 		}
 		words[*count] = out;
@@ -341,8 +334,8 @@ static bool split(char *line, unsigned *count, char **words)
 
 static void run_line(char *line)
 {
-	char *words[WORDS_MAX + 3] = {NULL};
-	const struct command *command;
+	char *words[SHELL_WORDS_MAX + 3] = {NULL};
+	const struct shell_command *command;
 	unsigned count;
 
 	if (!split(line, &count, words) || !count)

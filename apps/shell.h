@@ -8,11 +8,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* words[0] is the command itself; words[count] is NULL. What goes wrong is told in one line. */
-void shell_block(unsigned count, char **words);
-void shell_net(unsigned count, char **words);
-void shell_rng(unsigned count, char **words);
-void shell_console(unsigned count, char **words);
+#include <base/util.h>
+
+#define SHELL_WORDS_MAX 32u
+
+/* A command; the file that has it is all it takes. words[0] is the command itself, words[count] is NULL. What goes wrong is told in
+ * one line. */
+struct shell_command {
+	const char *name, *usage, *summary;
+	void (*run)(unsigned count, char **words);
+	unsigned least, most; /* words behind its name */
+};
+LINKER_SET(shell_commands, const struct shell_command);
+#define SHELL_COMMAND(id, how, what, function, fewest, many)                                                                     \
+	static const struct shell_command id##_command =                                                                         \
+		{.name = #id, .usage = how, .summary = what, .run = function, .least = fewest, .most = many};                    \
+	LINKER_ENTRY(shell_commands, id##_command)
 
 /* `text` as a number of [least, most], with C's bases and the suffixes K, M, G; NULL: `*value` stays. False: it is none, and a
  * line said so. */

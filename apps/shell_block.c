@@ -156,7 +156,7 @@ static bool act(struct block_device *device, unsigned count, char **words, uint8
 	return true;
 }
 
-void shell_block(unsigned count, char **words)
+static void shell_block(unsigned count, char **words)
 {
 	struct block_device *device;
 	uint8_t *memory;
@@ -180,3 +180,8 @@ void shell_block(unsigned count, char **words)
 	if (memory)
 		page_free(memory, CHUNK_BYTES);
 }
+
+SHELL_COMMAND(blk,
+              "blk list | read NAME SECTOR [COUNT] | write NAME SECTOR TEXT | fill NAME SECTOR COUNT [SEED] | hash NAME [SECTOR "
+              "COUNT] | id NAME | flush NAME",
+              "disks", shell_block, 0, 5);

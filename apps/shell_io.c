@@ -122,7 +122,7 @@ static void net_ping(char **words)
 	ping_close(&ping);
 }
 
-void shell_net(unsigned count, char **words)
+static void shell_net(unsigned count, char **words)
 {
 	if (count == 1 || (count == 2 && !strcmp(words[1], "status")))
 		net_status();
@@ -136,7 +136,7 @@ void shell_net(unsigned count, char **words)
 
 /* ---- rng ---- */
 
-void shell_rng(unsigned count, char **words)
+static void shell_rng(unsigned count, char **words)
 {
 	const char *name = count == 3 ? words[1] : NULL;
 	struct entropy_device *device = entropy_find(name);
@@ -172,7 +172,7 @@ static int write_words(struct char_device *device, unsigned count, char **words)
 	return error;
 }
 
-void shell_console(unsigned count, char **words)
+static void shell_console(unsigned count, char **words)
 {
 	struct char_device *device = char_find(words[2]);
 	bool writes = !strcmp(words[1], "write") && count > 3, reads = !strcmp(words[1], "read") && count == 3;
@@ -197,3 +197,7 @@ void shell_console(unsigned count, char **words)
 	if (!error && reads && !total)
 		console_line("%s: nothing has arrived", words[2]);
 }
+
+SHELL_COMMAND(console, "console write NAME TEXT... | read NAME", "virtio consoles", shell_console, 2, SHELL_WORDS_MAX);
+SHELL_COMMAND(net, "net status | send NAME [COUNT [LENGTH]] | ping ADDRESS [COUNT [NAME]]", "network cards", shell_net, 0, 4);
+SHELL_COMMAND(rng, "rng [NAME] COUNT", "random bytes", shell_rng, 1, 2);

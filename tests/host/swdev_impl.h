@@ -173,8 +173,10 @@ struct swdev_lie {
 	void (*at_used)(struct swdev_queue *queue, struct swdev_used_entry *entry);
 	uint32_t (*at_read)(struct swdev *dev, enum swdev_reg reg, unsigned index, uint32_t honest);
 };
-extern const struct swdev_lie swdev_lies[];
-extern const unsigned swdev_lie_count;
+/* All lies: arrays that end with a nameless one, each in the file that has its type. */
+LINKER_SET(swdev_lies, const struct swdev_lie);
+#define SWDEV_LIES(array)                                                                                                        \
+	static const struct swdev_lie *const array##_entry __attribute__((used, section("swdev_lies"))) = (array)
 extern unsigned swdev_lies_told; /* by the device that was unplugged last */
 
 #endif

@@ -330,7 +330,7 @@ static uint32_t config_space_of_ones(struct swdev *dev, enum swdev_reg reg, unsi
 #define MAY .harmless = true
 #define WORKS .harmless = true, .works = true
 
-const struct swdev_lie swdev_lies[] = {
+static const struct swdev_lie common_lies[] = {
 	{"reset never completes", REGS, .reg = REG_STATUS, ANY, .op = OP_OR, .value = 1, .says = "its reset does not complete"},
 	{"reset completes late", REGS, .reg = REG_STATUS, ANY, .op = OP_OR, .value = 4, .times = 200, WORKS},
 	{"no reset completes but the first", REGS, .at_read = stuck_after_first_reset, .leaks = true, .says = "abandoned"},
@@ -517,5 +517,6 @@ const struct swdev_lie swdev_lies[] = {
 	{"num_buffers 2", RING, .type = &swdev_net, .setup = num_buffers_two, MAY},
 	{"num_buffers 65535", RING, .type = &swdev_net, .setup = num_buffers_many, MAY},
 	{"absurd receive header", RING, .type = &swdev_net, .setup = absurd_header, WORKS},
+	{},
 };
-const unsigned swdev_lie_count = sizeof(swdev_lies) / sizeof(swdev_lies[0]);
+SWDEV_LIES(common_lies);

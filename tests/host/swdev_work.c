@@ -21,48 +21,17 @@
 
 #include "swdev_impl.h"
 #include "swdev_types.h"
-#include "swdev_work.h"
-
-#define REQUEST_BYTES 4096u
-#define SEGMENTS 3u
-
-/* One request. Its memory: REQUEST_BYTES to write, REQUEST_BYTES to read into. */
-struct item {
-	struct swdev_work *work;
-	union {
-		struct block_request block;
-		struct entropy_request entropy;
-		struct char_request tty;
-	};
-	struct block_segment segments[SEGMENTS];
-	uint8_t *out, *in;
-	unsigned index, ends;
-	bool reading, failed;
-};
-
-struct swdev_work {
-	struct swdev *dev;
-	unsigned type, amount, ended, good;
-	uint8_t *memory;
-	struct item *items;
-	struct net_device *net;
-	struct net_pool *pool;
-	unsigned frames_back, frames_given, frames_in;
-	uint8_t *typed; /* console: what the device types */
-	size_t typed_length, typed_seen;
-	struct char_device *tty;
-	bool wrong;
-};
+#include "swdev_work_impl.h"
 
 static uint8_t pattern(unsigned index, size_t i) { return (uint8_t)((index * 131 + i) * 0x9e3779b1u >> 23); }
 
-static void fill(uint8_t *bytes, unsigned index, size_t length)
+void swdev_work_fill(uint8_t *bytes, unsigned index, size_t length)
 {
 	for (size_t i = 0; i < length; i++)
 		bytes[i] = pattern(index, i);
 }
 
-static bool matches(const uint8_t *bytes, unsigned index, size_t length)
+bool swdev_work_matches(const uint8_t *bytes, unsigned index, size_t length)
 {
 	for (size_t i = 0; i < length; i++)
 		if (bytes[i] != pattern(index, i))
@@ -70,7 +39,7 @@ static bool matches(const uint8_t *bytes, unsigned index, size_t length)
 	return true;
 }
 
-static void ended(struct item *item, bool good)
+void swdev_work_ended(struct swdev_item *item, bool good)
 {
 	item->ends++;
 	item->failed |= !good;
@@ -80,12 +49,12 @@ static void ended(struct item *item, bool good)
 
 /* ---- blk: write, read back, compare with the disk itself ---- */
 
-static void segment(struct item *item, uint8_t *memory)
+static void segment(struct swdev_item *item, uint8_t *memory)
 {
-	static const uint32_t cuts[SEGMENTS] = {512, 1000, REQUEST_BYTES - 1512};
+	static const uint32_t cuts[SWDEV_ITEM_SEGMENTS] = {512, 1000, SWDEV_ITEM_BYTES - 1512};
 	uint32_t at = 0;
 
-	for (unsigned i = 0; i < SEGMENTS; i++) {
+	for (unsigned i = 0; i < SWDEV_ITEM_SEGMENTS; i++) {
 		item->segments[i] = (struct block_segment){memory + at, cuts[i]};
 		at += cuts[i];
 	}
@@ -93,7 +62,7 @@ static void segment(struct item *item, uint8_t *memory)
 
 static void block_done(struct block_request *request)
 {
-	struct item *item = request->context;
+	struct swdev_item *item = request->context;
 	struct block_device *device = request->device;
 
 	if (request->status == 0 && !item->reading && item->index % 4 != 3) {
@@ -103,9 +72,9 @@ static void block_done(struct block_request *request)
 		block_submit(device, request);
 		return;
 	}
-	if (request->status == 0 && item->reading && !matches(item->in, item->index, REQUEST_BYTES))
+	if (request->status == 0 && item->reading && !swdev_work_matches(item->in, item->index, SWDEV_ITEM_BYTES))
 		item->work->wrong = true;
-	ended(item, request->status == 0);
+	swdev_work_ended(item, request->status == 0);
 }
 
 static bool begin_blk(struct swdev_work *work)
@@ -115,12 +84,12 @@ static bool begin_blk(struct swdev_work *work)
 	if (!device)
 		return false;
 	for (unsigned i = 0; i < work->amount; i++) {
-		struct item *item = &work->items[i];
+		struct swdev_item *item = &work->items[i];
 
 		item->block = (struct block_request){.op = i % 4 == 3 ? BLOCK_FLUSH : BLOCK_WRITE,
-		                                     .sector = i * (REQUEST_BYTES / BLOCK_SECTOR),
+		                                     .sector = i * (SWDEV_ITEM_BYTES / BLOCK_SECTOR),
 		                                     .segments = item->segments,
-		                                     .segment_count = i % 4 == 3 ? 0 : SEGMENTS,
+		                                     .segment_count = i % 4 == 3 ? 0 : SWDEV_ITEM_SEGMENTS,
 		                                     .done = block_done,
 		                                     .context = item};
 		segment(item, item->out);
@@ -134,7 +103,7 @@ static bool check_blk(struct swdev_work *work)
 	const struct swdev_disk *disk = swdev_disk(work->dev);
 
 	for (unsigned i = 0; i < work->amount; i++)
-		if (i % 4 != 3 && !matches(disk->bytes + (size_t)i * REQUEST_BYTES, i, REQUEST_BYTES))
+		if (i % 4 != 3 && !swdev_work_matches(disk->bytes + (size_t)i * SWDEV_ITEM_BYTES, i, SWDEV_ITEM_BYTES))
 			return false;
 	return true;
 }
@@ -143,14 +112,14 @@ static bool check_blk(struct swdev_work *work)
 
 static void entropy_done(struct entropy_request *request)
 {
-	struct item *item = request->context;
+	struct swdev_item *item = request->context;
 	bool all_zero = true;
 
 	for (uint32_t i = 0; i < request->length; i++)
 		all_zero &= item->in[i] == 0;
 	if (request->status == 0 && all_zero)
 		item->work->wrong = true;
-	ended(item, request->status == 0);
+	swdev_work_ended(item, request->status == 0);
 }
 
 static bool begin_entropy(struct swdev_work *work)
@@ -160,7 +129,7 @@ static bool begin_entropy(struct swdev_work *work)
 	if (!device)
 		return false;
 	for (unsigned i = 0; i < work->amount; i++) {
-		struct item *item = &work->items[i];
+		struct swdev_item *item = &work->items[i];
 
 		item->entropy = (struct entropy_request){.memory = item->in,
 		                                         .length = 64 + i % 1000,
@@ -173,7 +142,7 @@ static bool begin_entropy(struct swdev_work *work)
 
 /* ---- console: what is written is printed, what is typed is read ---- */
 
-static void tty_done(struct char_request *request) { ended(request->context, request->status == 0); }
+static void tty_done(struct char_request *request) { swdev_work_ended(request->context, request->status == 0); }
 
 static void tty_ready(struct char_device *device)
 {
@@ -199,10 +168,10 @@ static bool begin_console(struct swdev_work *work)
 	device->ready = tty_ready;
 	work->typed_length = work->amount * 700u;
 	work->typed = malloc(work->typed_length);
-	fill(work->typed, 77, work->typed_length);
+	swdev_work_fill(work->typed, 77, work->typed_length);
 	swdev_tty_type(work->dev, work->typed, work->typed_length);
 	for (unsigned i = 0; i < work->amount; i++) {
-		struct item *item = &work->items[i];
+		struct swdev_item *item = &work->items[i];
 
 		item->tty = (struct char_request){.memory = item->out,
 		                                  .length = 1 + i * 97 % 3000,
@@ -221,7 +190,7 @@ static bool check_console(struct swdev_work *work)
 	for (unsigned i = 0; i < work->amount; i++)
 		at -= 1 + i * 97 % 3000;
 	for (unsigned i = 0; i < work->amount; i++) {
-		if (!matches(tty->printed + at, i, 1 + i * 97 % 3000))
+		if (!swdev_work_matches(tty->printed + at, i, 1 + i * 97 % 3000))
 			return false;
 		at += 1 + i * 97 % 3000;
 	}
@@ -249,7 +218,7 @@ static void send_frames(struct swdev_work *work)
 		if (!buf)
 			return;
 		buf->length = frame_length(index);
-		fill(buf->data, index, buf->length);
+		swdev_work_fill(buf->data, index, buf->length);
 		memcpy(buf->data, &index, sizeof(index));
 		buf->done = frame_done;
 		buf->context = work;
@@ -316,12 +285,31 @@ static bool begin_net(struct swdev_work *work)
 	return true;
 }
 
+static bool complete_net(const struct swdev_work *work)
+{
+	return work->frames_in == work->amount && work->frames_back == work->amount;
+}
+
+static bool complete_console(const struct swdev_work *work)
+{
+	return work->typed_seen == work->typed_length && work->ended == work->amount;
+}
+
 /* ---- all ---- */
+
+static const struct swdev_workload *find_workload(const struct swdev_type *type)
+{
+	LINKER_FOR_EACH (swdev_workloads, load)
+		if ((*load)->type->id == type->id)
+			return *load;
+	return NULL;
+}
 
 static void release(struct swdev_work *work)
 {
-	page_free(work->memory, 2u * REQUEST_BYTES * work->amount);
+	page_free(work->memory, 2u * SWDEV_ITEM_BYTES * work->amount);
 	free(work->typed);
+	free(work->state);
 	free(work->items);
 	free(work);
 }
@@ -332,36 +320,21 @@ struct swdev_work *swdev_work_begin(struct swdev *dev, unsigned amount)
 	bool begun = false;
 
 	work->dev = dev;
-	work->type = dev->type->id;
 	work->amount = amount;
 	work->items = calloc(amount, sizeof(*work->items));
-	work->memory = page_alloc(2u * REQUEST_BYTES * amount, PAGE_SIZE);
+	work->memory = page_alloc(2u * SWDEV_ITEM_BYTES * amount, PAGE_SIZE);
 	assert_non_null(work->memory);
 	for (unsigned i = 0; i < amount; i++) {
-		struct item *item = &work->items[i];
+		struct swdev_item *item = &work->items[i];
 
 		item->work = work;
 		item->index = i;
-		item->out = work->memory + 2u * REQUEST_BYTES * i;
-		item->in = item->out + REQUEST_BYTES;
-		fill(item->out, i, REQUEST_BYTES);
+		item->out = work->memory + 2u * SWDEV_ITEM_BYTES * i;
+		item->in = item->out + SWDEV_ITEM_BYTES;
+		swdev_work_fill(item->out, i, SWDEV_ITEM_BYTES);
 	}
-	if (dev->vdev) {
-		switch (work->type) {
-		case 1:
-			begun = begin_net(work);
-			break;
-		case 2:
-			begun = begin_blk(work);
-			break;
-		case 3:
-			begun = begin_console(work);
-			break;
-		case 4:
-			begun = begin_entropy(work);
-			break;
-		}
-	}
+	work->load = find_workload(dev->type);
+	begun = dev->vdev && work->load && work->load->begin(work);
 	if (begun)
 		return work;
 	release(work);
@@ -370,11 +343,7 @@ struct swdev_work *swdev_work_begin(struct swdev *dev, unsigned amount)
 
 static bool complete(const struct swdev_work *work)
 {
-	if (work->type == 1)
-		return work->frames_in == work->amount && work->frames_back == work->amount;
-	if (work->type == 3 && work->typed_seen < work->typed_length)
-		return false;
-	return work->ended == work->amount;
+	return work->load->complete ? work->load->complete(work) : work->ended == work->amount;
 }
 
 bool swdev_work_wait(struct swdev_work *work, uint64_t ns)
@@ -385,16 +354,7 @@ bool swdev_work_wait(struct swdev_work *work, uint64_t ns)
 		loop_turn(true, end);
 	if (!complete(work) || work->wrong)
 		return false;
-	switch (work->type) {
-	case 2:
-		return work->good == work->amount && check_blk(work);
-	case 3:
-		return work->good == work->amount && check_console(work);
-	case 4:
-		return work->good == work->amount;
-	default:
-		return true;
-	}
+	return (work->load->frames || work->good == work->amount) && (!work->load->check || work->load->check(work));
 }
 
 void swdev_work_end(struct swdev_work *work)
@@ -403,11 +363,11 @@ void swdev_work_end(struct swdev_work *work)
 
 	if (!work)
 		return;
-	while (work->type != 1 && work->ended < work->amount && clock_ns() < end)
+	while (!work->load->frames && work->ended < work->amount && clock_ns() < end)
 		loop_turn(true, end);
-	for (unsigned i = 0; i < work->amount && work->type != 1; i++)
+	for (unsigned i = 0; i < work->amount && !work->load->frames; i++)
 		if (work->items[i].ends != 1)
-			fail_msg("request %u of type %u ended %u times", i, work->type, work->items[i].ends);
+			fail_msg("request %u of type %u ended %u times", i, work->load->type->id, work->items[i].ends);
 	if (work->pool) {
 		if (work->frames_back != work->frames_given)
 			fail_msg("%u of %u frames came back", work->frames_back, work->frames_given);
@@ -416,3 +376,15 @@ void swdev_work_end(struct swdev_work *work)
 	}
 	release(work);
 }
+
+static const struct swdev_workload net_load = {.type = &swdev_net, .begin = begin_net, .complete = complete_net, .frames = true},
+				   blk_load = {.type = &swdev_blk, .begin = begin_blk, .check = check_blk},
+				   console_load = {.type = &swdev_console,
+                                                   .begin = begin_console,
+                                                   .complete = complete_console,
+                                                   .check = check_console},
+				   entropy_load = {.type = &swdev_entropy, .begin = begin_entropy};
+LINKER_ENTRY(swdev_workloads, net_load);
+LINKER_ENTRY(swdev_workloads, blk_load);
+LINKER_ENTRY(swdev_workloads, console_load);
+LINKER_ENTRY(swdev_workloads, entropy_load);

@@ -7,9 +7,13 @@
 #ifndef SWDEV_WORK_H
 #define SWDEV_WORK_H
 
+#include <base/util.h>
+
 #include "swdev.h"
 
 struct swdev_work;
+struct swdev_workload;
+LINKER_SET(swdev_workloads, const struct swdev_workload);
 
 /* `amount` requests of a size that fits the type. NULL: the class has no such device (it was refused). */
 struct swdev_work *swdev_work_begin(struct swdev *dev, unsigned amount);

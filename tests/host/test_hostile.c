@@ -24,15 +24,13 @@
 
 #include "swdev_impl.h"
 #include "swdev_types.h"
-#include "swdev_work.h"
+#include "swdev_work_impl.h"
 
 #define WORK 12u
 #define HOSTILE_NS UINT64_C(100000000) /* fake time that a hostile device gets for its work */
 #define BOUND_NS UINT64_C(60000000000) /* fake time from plugging to the end of unplugging */
 #define REAL_SECONDS 20
 #define LINES_MAX 24u
-
-static const struct swdev_type *const types[] = {&swdev_blk, &swdev_net, &swdev_entropy, &swdev_console};
 
 static const struct way {
 	const char *name;
@@ -156,9 +154,9 @@ static void tell_everyone(void **state)
 		if (!(fronts & ways[w].mask) || (lie->layout == SPLIT_ONLY && ways[w].packed) ||
 		    (lie->layout == PACKED_ONLY && !ways[w].packed))
 			continue;
-		for (unsigned t = 0; t < ARRAY_SIZE(types); t++)
-			if (!lie->type || lie->type == types[t])
-				tell(lie, &ways[w], types[t]);
+		LINKER_FOR_EACH (swdev_workloads, workload)
+			if (!lie->type || lie->type == (*workload)->type)
+				tell(lie, &ways[w], (*workload)->type);
 	}
 	if (!tellings)
 		fail_msg("\"%s\" was never told", lie->name);
@@ -168,15 +166,20 @@ static void tell_everyone(void **state)
 
 int main(int argc, char **argv)
 {
-	struct CMUnitTest *tests = calloc(swdev_lie_count, sizeof(*tests));
+	struct CMUnitTest *tests = NULL;
 	unsigned count = 0;
 	int failed;
 
-	for (unsigned i = 0; i < swdev_lie_count; i++)
-		if (argc < 2 || strstr(swdev_lies[i].name, argv[1]))
-			tests[count++] = (struct CMUnitTest){.name = swdev_lies[i].name,
+	LINKER_FOR_EACH (swdev_lies, lies) {
+		for (const struct swdev_lie *lie = *lies; lie->name; lie++) {
+			if (argc > 1 && !strstr(lie->name, argv[1]))
+				continue;
+			tests = realloc(tests, (count + 1) * sizeof(*tests));
+			tests[count++] = (struct CMUnitTest){.name = lie->name,
 			                                     .test_func = tell_everyone,
-			                                     .initial_state = (void *)(uintptr_t)&swdev_lies[i]};
+			                                     .initial_state = (void *)(uintptr_t)lie};
+		}
+	}
 	swdev_machine(64u << 20);
 	failed = _cmocka_run_group_tests("hostile devices", tests, count, NULL, NULL);
 	free(tests);
