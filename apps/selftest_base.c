@@ -123,7 +123,7 @@ static bool all_zero(const uint8_t *memory, size_t length)
 static void test_pages(void)
 {
 	uint64_t before = page_count_free();
-	size_t bytes = 4 * 1024 * 1024, alignment = 64 * 1024;
+	size_t bytes = 1024 * 1024, alignment = 64 * 1024;
 	uint8_t *first = page_alloc(bytes, alignment), *second;
 	bool right = first && (uintptr_t)first % alignment == 0 && all_zero(first, bytes);
 

@@ -123,7 +123,7 @@ def test_huge(make_vm, disk):
     {"discard": False},
     {"scsi": False},
 ], ids=lambda properties: "+".join(properties))
-@pytest.mark.parametrize("machine", ["q35", "microvm"])
+@pytest.mark.parametrize("machine", ["q35", pytest.param("microvm", marks=pytest.mark.full)])
 def test_variants(make_vm, disk, machine, properties):
     """What a device may offer or limit."""
     path = disk(2 * MIB)

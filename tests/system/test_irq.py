@@ -74,7 +74,7 @@ def test_one_message_each(make_vm, disk, machine, pci_lines, options):
 
 
 @pytest.mark.parametrize("bit", [28, 29])
-@pytest.mark.parametrize("machine", ["q35", "microvm"])
+@pytest.mark.parametrize("machine", ["q35", pytest.param("microvm", marks=pytest.mark.full)])
 def test_without(make_vm, disk, machine, bit):
     """virtio.without= takes a feature out of the negotiation, and all works without it."""
     vm = equip(make_vm(machine, words=f"virtio.without={bit}"), disk).run()
@@ -83,7 +83,7 @@ def test_without(make_vm, disk, machine, bit):
         vm.check(not int(device["negotiated"], 0) >> bit & 1, f"bit {bit} is negotiated: {device}")
 
 
-@pytest.mark.parametrize("machine", ["q35", "microvm"])
+@pytest.mark.parametrize("machine", ["q35", pytest.param("microvm", marks=pytest.mark.full)])
 @pytest.mark.parametrize("name, bit", [("event_idx", 29), ("indirect_desc", 28)])
 def test_not_offered(make_vm, disk, machine, name, bit):
     """The same from the device's side; and what is offered is used otherwise."""
@@ -101,7 +101,7 @@ def test_without_both(make_vm, disk):
 
 
 @pytest.mark.parametrize("mode, told", [("msix", {"msix"}), ("intx", {"intx"}), ("poll", {"poll"})])
-@pytest.mark.parametrize("machine", ["q35", "pc", "microvm"])
+@pytest.mark.parametrize("machine", ["q35", pytest.param("pc", marks=pytest.mark.full), pytest.param("microvm", marks=pytest.mark.full)])
 def test_modes(make_vm, disk, machine, mode, told):
     """virtio.irq= restricts how interrupts arrive; all works in each way that the machine has."""
     if machine == "microvm" and mode == "msix":
@@ -111,7 +111,7 @@ def test_modes(make_vm, disk, machine, mode, told):
     vm.check({device["irq"] for device in devices.values()} == told, f"{devices}")
 
 
-@pytest.mark.parametrize("machine", ["q35", "pc"])
+@pytest.mark.parametrize("machine", ["q35", pytest.param("pc", marks=pytest.mark.full)])
 def test_lines_only(make_vm, disk, machine):
     """Devices without MSI-X: their line, which several share."""
     vm = equip(make_vm(machine), disk, vectors=0).run()
@@ -121,7 +121,7 @@ def test_lines_only(make_vm, disk, machine):
 
 @pytest.mark.parametrize("queue, offered, layout", [("packed", True, "packed"), ("split", True, "split"), ("any", True, "packed"),
                                                     ("packed", False, None)])
-@pytest.mark.parametrize("machine", ["q35", "microvm"])
+@pytest.mark.parametrize("machine", ["q35", pytest.param("microvm", marks=pytest.mark.full)])
 def test_layouts(make_vm, disk, machine, queue, offered, layout):
     """virtio.queue= chooses among the layouts that are offered; a device without the one that is wanted is refused."""
     vm = equip(make_vm(machine, words=f"virtio.queue={queue}"), disk, packed=offered)

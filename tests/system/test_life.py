@@ -46,7 +46,10 @@ def rebind(vm, path, times, **properties):
         vm.passed(rf"{name} works after each of {times} times of remove and probe")
 
 
-@pytest.mark.parametrize("machine, properties", [("q35", {}), ("microvm", {"packed": True})], ids=["q35-split", "microvm-packed"])
+@pytest.mark.parametrize("machine, properties", [
+    pytest.param("q35", {}, id="q35-split"),
+    pytest.param("microvm", {"packed": True}, id="microvm-packed", marks=pytest.mark.full),
+])
 def test_rebind_1000(make_vm, disk, machine, properties):
     rebind(make_vm(machine, words="selftest.rebind=1000"), disk(MIB), 1000, **properties)
 
@@ -54,7 +57,7 @@ def test_rebind_1000(make_vm, disk, machine, properties):
 @pytest.mark.parametrize("way", WAYS)
 def test_rebind(make_vm, disk, way):
     machine, words, version, properties = WAYS[way]
-    rebind(make_vm(machine, words=f"selftest.rebind=50 {words}", mmio_version=version), disk(MIB), 50, **properties)
+    rebind(make_vm(machine, words=f"selftest.rebind=20 {words}", mmio_version=version), disk(MIB), 20, **properties)
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["split", "packed"])
