@@ -41,6 +41,34 @@ static struct virtio_request *pop(struct virtio_requestq *queue)
 	return request;
 }
 
+/* The queue gives them back in no order: each to its place by number. */
+static void put_back(struct virtio_requestq *queue, struct virtio_request *request)
+{
+	struct virtio_request **at = &queue->waiting;
+
+	while (*at && (int32_t)((*at)->number - request->number) < 0)
+		at = &(*at)->next;
+	request->next = *at;
+	*at = request;
+	if (!request->next)
+		queue->tail = &request->next;
+}
+
+/* False: it is not among those that wait. */
+static bool withdraw(struct virtio_requestq *queue, const struct virtio_request *request)
+{
+	struct virtio_request **at = &queue->waiting;
+
+	while (*at && *at != request)
+		at = &(*at)->next;
+	if (!*at)
+		return false;
+	*at = request->next;
+	if (!*at)
+		queue->tail = at;
+	return true;
+}
+
 static void pump(struct virtio_requestq *queue)
 {
 	while (queue->vq && queue->waiting) {
@@ -90,24 +118,17 @@ void virtio_requestq_start(struct virtio_requestq *queue, struct virtq *vq)
 void virtio_requestq_drain(struct virtio_requestq *queue, bool again)
 {
 	struct virtq *vq = queue->vq;
-	struct virtio_request *later = queue->waiting, **later_tail = queue->tail, *request;
+	struct virtio_request *request;
 
 	if (!vq)
 		return;
 	queue->vq = NULL;
 	harvest(vq);
-	if (!again) {
-		while ((request = virtq_detach_unused(vq)))
+	while ((request = virtq_detach_unused(vq))) {
+		if (again && !request->given_up)
+			put_back(queue, request);
+		else
 			end(request, -EIO);
-		return;
-	}
-	/* In front of those that wait: they are older. */
-	queue->tail = &queue->waiting;
-	while ((request = virtq_detach_unused(vq)))
-		push(queue, request);
-	if (later) {
-		*queue->tail = later;
-		queue->tail = later_tail;
 	}
 }
 
@@ -119,7 +140,8 @@ void virtio_requestq_end(struct virtio_requestq *queue)
 
 void virtio_request_submit(struct virtio_requestq *queue, struct virtio_request *request)
 {
-	request->over = false;
+	request->number = queue->submitted++;
+	request->over = request->given_up = false;
 	request->status = 0;
 	request->written = 0;
 	push(queue, request);
@@ -132,6 +154,9 @@ int virtio_request_call(struct virtio_requestq *queue, struct virtio_request *re
 	virtio_request_submit(queue, request);
 	if (loop_wait(&request->over, timeout_ns))
 		return request->status;
+	if (withdraw(queue, request))
+		return -EIO;
+	request->given_up = true;
 	if (queue->vq)
 		virtio_device_broken(queue->vq->vdev, "%s: no answer", queue->vq->name);
 	return loop_wait(&request->over, TAKE_DOWN_NS) ? request->status : -ETIMEDOUT;
@@ -139,13 +164,24 @@ int virtio_request_call(struct virtio_requestq *queue, struct virtio_request *re
 
 /* ---- event queues ---- */
 
-static void post(struct virtio_eventq *queue, uint8_t *event)
+static void post(struct virtio_eventq *queue, unsigned i)
 {
-	struct virtq_buf buf = {event, queue->size};
+	struct virtq_buf buf = {queue->memory + (size_t)i * queue->size, queue->size};
 
-	/* It has room for all of them; on a broken queue they are posted again by the restart. */
-	if (!virtq_add(queue->vq, &buf, 0, 1, event))
+	/* No room: the queue is shorter than that, or the DMA seam has none now. A broken queue gets them all again from the restart. */
+	if (virtq_add(queue->vq, &buf, 0, 1, buf.addr)) {
+		queue->idle |= BIT64(i);
+	} else {
+		queue->idle &= ~BIT64(i);
 		virtq_kick_later(queue->vq);
+	}
+}
+
+static void post_idle(struct virtio_eventq *queue)
+{
+	for (unsigned i = 0; queue->vq && queue->idle && i < queue->count; i++)
+		if (queue->idle & BIT64(i))
+			post(queue, i);
 }
 
 static void take(struct virtio_eventq *queue, struct virtq *vq)
@@ -159,11 +195,15 @@ static void take(struct virtio_eventq *queue, struct virtq *vq)
 		memset(event + written, 0, queue->size - written);
 		queue->report(queue, event, written);
 		if (queue->vq)
-			post(queue, event);
+			post(queue, (unsigned)((size_t)(event - queue->memory) / queue->size));
 	}
 }
 
-static void reported(struct virtq *vq) { take(vq->context, vq); }
+static void reported(struct virtq *vq)
+{
+	take(vq->context, vq);
+	post_idle(vq->context);
+}
 
 int virtio_eventq_init(struct virtio_eventq *queue, uint32_t size, uint16_t count,
                        void (*report)(struct virtio_eventq *queue, void *event, uint32_t written))
@@ -185,8 +225,9 @@ struct virtq_spec virtio_eventq_spec(struct virtio_eventq *queue, const char *na
 void virtio_eventq_start(struct virtio_eventq *queue, struct virtq *vq)
 {
 	queue->vq = vq;
+	queue->idle = 0;
 	for (unsigned i = 0; i < queue->count; i++)
-		post(queue, queue->memory + (size_t)i * queue->size);
+		post(queue, i);
 }
 
 void virtio_eventq_drain(struct virtio_eventq *queue)
@@ -196,6 +237,7 @@ void virtio_eventq_drain(struct virtio_eventq *queue)
 	if (!vq)
 		return;
 	queue->vq = NULL;
+	queue->leak = vq->vdev->stuck;
 	take(queue, vq);
 	while (virtq_detach_unused(vq))
 		;
@@ -203,6 +245,7 @@ void virtio_eventq_drain(struct virtio_eventq *queue)
 
 void virtio_eventq_free(struct virtio_eventq *queue)
 {
-	page_free(queue->memory, (size_t)queue->size * queue->count);
+	if (!queue->leak)
+		page_free(queue->memory, (size_t)queue->size * queue->count);
 	queue->memory = NULL;
 }

@@ -11,8 +11,8 @@
 #include <virtio/virtio.h>
 #include <virtio/virtq.h>
 
-/* The submitter owns it, `bufs` and what they point to; all stay in place until done(), which comes once, from the loop, and may submit
- * again but not wait. */
+/* The submitter owns it, `bufs` and what they point to; all stay in place until done(), which comes once, from the loop (a request that
+ * cannot be at all ends inside the submission), and may submit again but not wait. */
 struct virtio_request {
 	const struct virtq_buf *bufs; /* the device-readable ones first */
 	uint16_t nreadable, nwritable;
@@ -20,12 +20,16 @@ struct virtio_request {
 	bool over;                                    /* it has ended */
 	int status; /* 0: used; -EIO: it cannot be, or the device was reset and may have acted on it or not; -ENODEV: gone */
 	uint32_t written; /* bytes that the device says it wrote; at most the device-writable ones */
+	/* The queue's. */
 	struct virtio_request *next;
+	uint32_t number; /* in order of submission */
+	bool given_up;   /* nobody waits any more: it is not to go out again */
 };
 
 struct virtio_requestq {
 	struct virtq *vq;                       /* NULL while stopped: requests wait */
 	struct virtio_request *waiting, **tail; /* for room or for the start, in order */
+	uint32_t submitted;
 };
 
 void virtio_requestq_init(struct virtio_requestq *queue);
@@ -39,12 +43,12 @@ void virtio_requestq_drain(struct virtio_requestq *queue, bool again);
 void virtio_requestq_end(struct virtio_requestq *queue);
 
 void virtio_request_submit(struct virtio_requestq *queue, struct virtio_request *request);
-/* And wait; its done() is not used. Gives its status. After `timeout_ns` without an answer the device is reset, which ends the request with
- * -EIO. In start() nobody else resets it: there, -ETIMEDOUT says that the request is still out; start() has to fail, and stop() ends it,
- * so that its storage must not be on the stack. */
+/* And wait; its done() is not used. Gives its status. After `timeout_ns` without an answer it ends with -EIO: if the device has it, by a reset
+ * of the device. In start() nobody else resets it: there, -ETIMEDOUT says that the request is still out; start() has to fail, and stop()
+ * ends it, so that its storage must not be on the stack. */
 [[nodiscard]] int virtio_request_call(struct virtio_requestq *queue, struct virtio_request *request, uint64_t timeout_ns);
 
-/* `count` buffers of `size` bytes for the device to report in. */
+/* `count` buffers of `size` bytes for the device to report in; at most 64. */
 struct virtio_eventq {
 	struct virtq *vq; /* NULL while stopped */
 	/* A buffer came back with `written` bytes (zeroed behind them); it is made available again when this returns. */
@@ -52,6 +56,8 @@ struct virtio_eventq {
 	uint8_t *memory;
 	uint32_t size;
 	uint16_t count;
+	uint64_t idle; /* buffers that found no room: a bit each */
+	bool leak;     /* the device may write to them for ever */
 };
 
 /* In probe(): takes memory. -ENOMEM. */
