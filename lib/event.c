@@ -10,6 +10,11 @@
  * callback is not run but noted in its frame, and queued again when the callback has returned. The event itself is not touched
  * after its callback: that may have freed it.
  *
+ * Each CPU has a loop of its own, which nobody else touches, but for two words: `posts`, a list to which the other CPUs push events
+ * of this one (the owner takes it whole), and `sleeping`. Whoever posts looks at `sleeping` after his push, the owner looks at
+ * `posts` after it has said that it sleeps, and a full barrier stands between on both sides: one of them sees the other. Only a CPU
+ * that sleeps, or is about to, is sent an interrupt. The model is lib/model/post.pml.
+ *
  * Sleep loses no wake-up: with interrupts masked the pending queue is looked at once more, and cpu_idle() unmasks and sleeps in
  * one step. The clock's interrupt is armed only there, and only when none that comes earlier is armed: arming is an exit to the
  * hypervisor.
@@ -21,6 +26,7 @@
 #include <arch/barrier.h>
 #include <arch/clock.h>
 #include <arch/cpu.h>
+#include <arch/platform.h>
 #include <base/util.h>
 
 struct queue {
@@ -33,22 +39,31 @@ struct frame {
 	bool again;
 };
 
-static struct queue pending, batch, deferred, deferred_batch;
-static struct frame *frames; /* innermost first */
-static struct poller *pollers;
-static struct timer *timers; /* earliest first */
-static uint64_t armed_ns;    /* what the clock was armed with last */
+struct loop {
+	struct queue pending, batch, deferred, deferred_batch;
+	struct frame *frames; /* innermost first */
+	struct poller *pollers;
+	struct timer *timers; /* earliest first */
+	uint64_t armed_ns;    /* what the clock was armed with last */
+
+	/* Other CPUs', too; atomic. */
+	struct event *posts __attribute__((aligned(64))); /* latest first */
+	bool sleeping;
+};
+
+static struct loop loops[CPU_MAX];
+
+static struct loop *this_loop(void) { return &loops[cpu_index()]; }
 
 void loop_init(void)
 {
-	struct queue *queues[] = {&pending, &batch, &deferred, &deferred_batch};
+	for (struct loop *loop = loops; loop < loops + CPU_MAX; loop++) {
+		struct queue *queues[] = {&loop->pending, &loop->batch, &loop->deferred, &loop->deferred_batch};
 
-	for (unsigned i = 0; i < ARRAY_SIZE(queues); i++)
-		*queues[i] = (struct queue){NULL, &queues[i]->first};
-	frames = NULL;
-	pollers = NULL;
-	timers = NULL;
-	armed_ns = 0;
+		*loop = (struct loop){0};
+		for (unsigned i = 0; i < ARRAY_SIZE(queues); i++)
+			queues[i]->tail = &queues[i]->first;
+	}
 }
 
 static void queue_push(struct queue *queue, struct event *event)
@@ -82,31 +97,88 @@ static bool queue_remove(struct queue *queue, const struct event *event)
 	return false;
 }
 
+/* Hand another CPU's event over to it. */
+static void post(struct event *event)
+{
+	const unsigned cpu = event->cpu;
+	struct loop *loop = &loops[cpu];
+
+	/* Posted already: it runs after this. What was stored before is seen by the run, since both sides exchange. */
+	if (__atomic_exchange_n(&event->posted, true, __ATOMIC_ACQ_REL))
+		return;
+	event->next_post = __atomic_load_n(&loop->posts, __ATOMIC_RELAXED);
+	while (!__atomic_compare_exchange_n(&loop->posts, &event->next_post, event, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+		;
+	/* From here on the event may be gone. The push is ordered before this load: see sleep_until_work(). */
+	if (__atomic_load_n(&loop->sleeping, __ATOMIC_SEQ_CST) && __atomic_exchange_n(&loop->sleeping, false, __ATOMIC_SEQ_CST))
+		cpu_wake(cpu);
+}
+
+/* What other CPUs have posted becomes pending, first come first. Interrupts are masked. */
+static void take_posts(struct loop *loop)
+{
+	struct event *latest = __atomic_exchange_n(&loop->posts, NULL, __ATOMIC_ACQUIRE), *first = NULL;
+
+	while (latest) {
+		struct event *event = latest;
+
+		latest = event->next_post;
+		event->next_post = first;
+		first = event;
+	}
+	while (first) {
+		struct event *event = first;
+
+		first = event->next_post;
+		/* An exchange: orders "not posted" before all that the run loads, so that a mark that comes too late for the run
+		 * posts again. */
+		(void)__atomic_exchange_n(&event->posted, false, __ATOMIC_ACQ_REL);
+		if (!event->marked)
+			queue_push(&loop->pending, event);
+	}
+}
+
 void event_mark(struct event *event)
 {
+	if (unlikely(event->cpu != cpu_index())) {
+		post(event);
+		return;
+	}
+
 	unsigned long state = cpu_irq_save();
 
 	if (!event->marked)
-		queue_push(&pending, event);
+		queue_push(&this_loop()->pending, event);
 	cpu_irq_restore(state);
 }
 
 void event_defer(struct event *event)
 {
-	if (!event->marked)
-		queue_push(&deferred, event);
+	if (unlikely(event->cpu != cpu_index()))
+		post(event);
+	else if (!event->marked)
+		queue_push(&this_loop()->deferred, event);
 }
 
 void event_cancel(struct event *event)
 {
+	struct loop *loop = this_loop();
 	unsigned long state = cpu_irq_save();
 
-	if (event->marked && !queue_remove(&pending, event) && !queue_remove(&batch, event) && !queue_remove(&deferred, event))
-		queue_remove(&deferred_batch, event);
+	if (event->cpu != cpu_index())
+		panic("an event of CPU %u is cancelled on CPU %u", event->cpu, cpu_index());
+	/* Whoever has said that he posts it is about to. */
+	while (__atomic_load_n(&event->posted, __ATOMIC_ACQUIRE)) {
+		take_posts(loop);
+		cpu_relax();
+	}
+	if (event->marked && !queue_remove(&loop->pending, event) && !queue_remove(&loop->batch, event) &&
+	    !queue_remove(&loop->deferred, event))
+		queue_remove(&loop->deferred_batch, event);
 	event->marked = false;
 	cpu_irq_restore(state);
 
-	for (struct frame *frame = frames; frame; frame = frame->outer) {
+	for (struct frame *frame = loop->frames; frame; frame = frame->outer) {
 		if (frame->event == event) {
 			frame->event = NULL;
 			frame->again = false;
@@ -114,16 +186,16 @@ void event_cancel(struct event *event)
 	}
 }
 
-static struct frame *frame_of(const struct event *event)
+static struct frame *frame_of(const struct loop *loop, const struct event *event)
 {
-	for (struct frame *frame = frames; frame; frame = frame->outer) {
+	for (struct frame *frame = loop->frames; frame; frame = frame->outer) {
 		if (frame->event == event)
 			return frame;
 	}
 	return NULL;
 }
 
-static bool run_batch(struct queue *queue)
+static bool run_batch(struct loop *loop, struct queue *queue)
 {
 	bool ran = false;
 
@@ -134,25 +206,25 @@ static bool run_batch(struct queue *queue)
 		if (!queue->first)
 			queue->tail = &queue->first;
 
-		struct frame *running = frame_of(event);
+		struct frame *running = frame_of(loop, event);
 
 		if (unlikely(running)) {
 			running->again = true; /* and it stays marked */
 			continue;
 		}
 
-		struct frame frame = {.event = event, .outer = frames};
+		struct frame frame = {.event = event, .outer = loop->frames};
 
-		frames = &frame;
+		loop->frames = &frame;
 		/* An interrupt that comes before this store finds the event marked, and the callback still ahead. */
 		WRITE_ONCE(event->marked, false);
 		barrier_compiler();
 		event->run(event);
-		frames = frame.outer;
+		loop->frames = frame.outer;
 		if (unlikely(frame.again)) {
 			unsigned long state = cpu_irq_save();
 
-			queue_push(&pending, event);
+			queue_push(&loop->pending, event);
 			cpu_irq_restore(state);
 		}
 		ran = true;
@@ -162,14 +234,16 @@ static bool run_batch(struct queue *queue)
 
 void poller_add(struct poller *poller, struct event *event)
 {
+	struct loop *loop = this_loop();
+
 	poller->event = event;
-	poller->next = pollers;
-	pollers = poller;
+	poller->next = loop->pollers;
+	loop->pollers = poller;
 }
 
 void poller_remove(struct poller *poller)
 {
-	for (struct poller **at = &pollers; *at; at = &(*at)->next) {
+	for (struct poller **at = &this_loop()->pollers; *at; at = &(*at)->next) {
 		if (*at == poller) {
 			*at = poller->next;
 			break;
@@ -179,7 +253,7 @@ void poller_remove(struct poller *poller)
 
 void timer_start(struct timer *timer, uint64_t deadline_ns, void (*run)(struct timer *timer))
 {
-	struct timer **at = &timers;
+	struct timer **at = &this_loop()->timers;
 
 	timer_stop(timer);
 	while (*at && (*at)->deadline_ns <= deadline_ns)
@@ -190,7 +264,7 @@ void timer_start(struct timer *timer, uint64_t deadline_ns, void (*run)(struct t
 
 void timer_stop(struct timer *timer)
 {
-	for (struct timer **at = &timers; timer->active && *at; at = &(*at)->next) {
+	for (struct timer **at = &this_loop()->timers; timer->active && *at; at = &(*at)->next) {
 		if (*at == timer) {
 			*at = timer->next;
 			timer->active = false;
@@ -200,44 +274,53 @@ void timer_stop(struct timer *timer)
 }
 
 /* Those due when it begins: a timer that its callback starts again, with a deadline in the past even, waits for the next turn. */
-static bool run_timers(void)
+static bool run_timers(struct loop *loop)
 {
 	unsigned due = 0;
 
-	if (!timers)
+	if (!loop->timers)
 		return false;
 
 	uint64_t now = clock_ns();
 
-	for (struct timer *timer = timers; timer && timer->deadline_ns <= now; timer = timer->next)
+	for (struct timer *timer = loop->timers; timer && timer->deadline_ns <= now; timer = timer->next)
 		due++;
-	for (unsigned left = due; left && timers && timers->deadline_ns <= now; left--) {
-		struct timer *timer = timers;
+	for (unsigned left = due; left && loop->timers && loop->timers->deadline_ns <= now; left--) {
+		struct timer *timer = loop->timers;
 
-		timers = timer->next;
+		loop->timers = timer->next;
 		timer->active = false;
 		timer->run(timer);
 	}
 	return due > 0;
 }
 
-static bool work_waits(void) { return READ_ONCE(pending.first) || batch.first || deferred.first || deferred_batch.first; }
+static bool work_waits(const struct loop *loop)
+{
+	return READ_ONCE(loop->pending.first) || loop->batch.first || loop->deferred.first || loop->deferred_batch.first ||
+	       READ_ONCE(loop->posts);
+}
 
 /* Interrupts are masked before the look at queue and time: the clock's interrupt, too, must not come between that and the sleep. */
-static void sleep_until_work(uint64_t deadline_ns)
+static void sleep_until_work(struct loop *loop, uint64_t deadline_ns)
 {
-	while (!work_waits()) {
-		uint64_t wake_ns = timers ? MIN(deadline_ns, timers->deadline_ns) : deadline_ns;
+	while (!work_waits(loop)) {
+		uint64_t wake_ns = loop->timers ? MIN(deadline_ns, loop->timers->deadline_ns) : deadline_ns;
 		unsigned long state = cpu_irq_save();
 		uint64_t now = wake_ns == LOOP_FOREVER ? 0 : clock_ns();
 		bool due = now >= wake_ns;
 
-		if (wake_ns != LOOP_FOREVER && !due && (wake_ns < armed_ns || armed_ns <= now)) {
-			armed_ns = wake_ns;
+		if (wake_ns != LOOP_FOREVER && !due && (wake_ns < loop->armed_ns || loop->armed_ns <= now)) {
+			loop->armed_ns = wake_ns;
 			clock_arm(wake_ns);
 		}
-		if (!due && !READ_ONCE(pending.first))
-			cpu_idle();
+		if (!due) {
+			/* Ordered before the look at `posts`: who posts after that look sees it and sends an interrupt. */
+			(void)__atomic_exchange_n(&loop->sleeping, true, __ATOMIC_SEQ_CST);
+			if (!READ_ONCE(loop->pending.first) && !__atomic_load_n(&loop->posts, __ATOMIC_SEQ_CST))
+				cpu_idle();
+			__atomic_store_n(&loop->sleeping, false, __ATOMIC_RELAXED);
+		}
 		cpu_irq_restore(state);
 		if (due)
 			return;
@@ -246,25 +329,29 @@ static void sleep_until_work(uint64_t deadline_ns)
 
 bool loop_turn(bool sleep, uint64_t deadline_ns)
 {
-	if (unlikely(pollers)) {
-		for (struct poller *poller = pollers; poller; poller = poller->next)
+	struct loop *loop = this_loop();
+
+	if (unlikely(loop->pollers)) {
+		for (struct poller *poller = loop->pollers; poller; poller = poller->next)
 			event_mark(poller->event);
 		if (sleep)
 			cpu_relax();
 	} else if (sleep) {
-		sleep_until_work(deadline_ns);
+		sleep_until_work(loop, deadline_ns);
 	}
 
 	unsigned long state = cpu_irq_save();
 
-	queue_move(&batch, &pending);
+	if (unlikely(READ_ONCE(loop->posts)))
+		take_posts(loop);
+	queue_move(&loop->batch, &loop->pending);
 	cpu_irq_restore(state);
 
-	bool ran = run_batch(&batch);
+	bool ran = run_batch(loop, &loop->batch);
 
-	ran |= run_timers();
-	queue_move(&deferred_batch, &deferred);
-	ran |= run_batch(&deferred_batch);
+	ran |= run_timers(loop);
+	queue_move(&loop->deferred_batch, &loop->deferred);
+	ran |= run_batch(loop, &loop->deferred_batch);
 	return ran;
 }
 
@@ -286,4 +373,10 @@ void loop_sleep(uint64_t ns)
 	static const bool never = false;
 
 	loop_wait(&never, ns);
+}
+
+void loop_run(void)
+{
+	for (;;)
+		loop_turn(true, LOOP_FOREVER);
 }

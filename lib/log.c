@@ -13,6 +13,7 @@
 
 #include <arch/clock.h>
 #include <arch/platform.h>
+#include <base/spinlock.h>
 #include <base/util.h>
 
 #define LINE_LENGTH 1000u
@@ -85,9 +86,11 @@ void console_line(const char *format, ...)
 void record(const char *format, ...)
 {
 	static const char prefix[] = "@vireo ";
+	static struct spinlock lock;
 	static char line[RECORD_LENGTH + LINE_END];
 	va_list args;
 
+	spin_lock(&lock);
 	memcpy(line, prefix, sizeof(prefix));
 	va_start(args, format);
 	size_t length = append(line, sizeof(prefix) - 1, RECORD_LENGTH, format, args);
@@ -96,6 +99,7 @@ void record(const char *format, ...)
 		log_error("record of %zu bytes left out: the limit is %u", length, RECORD_LENGTH);
 	else
 		write_line(line, length);
+	spin_unlock(&lock);
 }
 
 void log_format(char *out, size_t size, const char *format, va_list args)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <arch/cpu.h>
 #include <arch/platform.h>
 #include <base/acpi.h>
 #include <base/boot_info.h>
@@ -34,7 +35,7 @@ static void announce(const struct boot_info *boot)
 	for (unsigned i = 0; i < boot->memory_count; i++)
 		memory += boot->memory[i].kind == MEMORY_RAM ? boot->memory[i].size : 0;
 	record("{\"event\":\"boot\",\"version\":\"%s\",\"arch\":\"%s\",\"protocol\":\"%s\",\"cpus\":%u,\"memory\":%llu}",
-	       VIREO_VERSION, arch_name, boot->protocol, 1u, (unsigned long long)memory);
+	       VIREO_VERSION, arch_name, boot->protocol, cpu_count(), (unsigned long long)memory);
 }
 
 static void discover(void)

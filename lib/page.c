@@ -20,6 +20,7 @@
 #include <arch/platform.h>
 #include <base/boot_info.h>
 #include <base/poison.h>
+#include <base/spinlock.h>
 #include <base/util.h>
 
 #define LOW_MEMORY UINT64_C(0x100000)
@@ -39,6 +40,7 @@ struct free_range {
 static struct span managed[BOOT_MEMORY_MAX + RESERVED_MAX];
 static unsigned managed_count;
 
+static struct spinlock lock; /* for all that follows */
 static struct free_range *highest;
 static uint64_t free_bytes, total_bytes;
 static uint64_t heap_start, heap_end;
@@ -139,6 +141,7 @@ void page_init(const struct boot_info *boot, uint64_t image_start, uint64_t imag
 		reserved[count++] = span_of_string(boot->module[i].cmdline);
 	}
 
+	lock = (struct spinlock){0};
 	highest = NULL;
 	managed_count = 0;
 	free_bytes = total_bytes = 0;
@@ -159,14 +162,8 @@ void page_init(const struct boot_info *boot, uint64_t image_start, uint64_t imag
 	heap_start = heap_end = largest ? base_of(largest) : 0;
 }
 
-void *page_alloc(size_t bytes, size_t alignment)
+static void *take_pages(size_t size, size_t alignment)
 {
-	size_t size = ALIGN_UP(bytes, PAGE_SIZE);
-
-	if (alignment < PAGE_SIZE || (alignment & (alignment - 1)))
-		panic("page_alloc: alignment %zu", alignment);
-	if (size == 0) /* nothing, or so much that it wrapped */
-		return NULL;
 	for (struct free_range **at = &highest; *at; at = &(*at)->lower) {
 		if ((*at)->size < size)
 			continue;
@@ -176,11 +173,28 @@ void *page_alloc(size_t bytes, size_t alignment)
 		if (base < base_of(*at))
 			continue;
 		take(at, base, base + size);
-		memset(range_at(base), 0, size);
-		memory_poison((char *)range_at(base) + bytes, size - bytes);
 		return range_at(base);
 	}
 	return NULL;
+}
+
+void *page_alloc(size_t bytes, size_t alignment)
+{
+	size_t size = ALIGN_UP(bytes, PAGE_SIZE);
+	void *pages;
+
+	if (alignment < PAGE_SIZE || (alignment & (alignment - 1)))
+		panic("page_alloc: alignment %zu", alignment);
+	if (size == 0) /* nothing, or so much that it wrapped */
+		return NULL;
+	spin_lock(&lock);
+	pages = take_pages(size, alignment);
+	spin_unlock(&lock);
+	if (pages) {
+		memset(pages, 0, size);
+		memory_poison((char *)pages + bytes, size - bytes);
+	}
+	return pages;
 }
 
 static bool may_be_freed(uint64_t base, uint64_t end)
@@ -197,18 +211,22 @@ static bool may_be_freed(uint64_t base, uint64_t end)
 void page_free(void *pages, size_t bytes)
 {
 	uint64_t base = (uintptr_t)pages, end = base + ALIGN_UP(bytes, PAGE_SIZE);
+	bool freed;
 
-	if (pages && (!may_be_freed(base, end) || !insert(base, end)))
+	if (!pages)
+		return;
+	spin_lock(&lock);
+	freed = may_be_freed(base, end) && insert(base, end);
+	spin_unlock(&lock);
+	if (!freed)
 		panic("page_free: %zu bytes at %p are not allocated", bytes, pages);
 }
 
-void *page_heap_grow(intptr_t delta)
+/* The pages between the old end of the heap and the new one. False: they are not free. */
+static bool move_heap_end(uint64_t former, uint64_t wanted)
 {
-	uint64_t former = heap_end, wanted = former + (uint64_t)delta;
 	uint64_t former_page = ALIGN_UP(former, PAGE_SIZE), wanted_page = ALIGN_UP(wanted, PAGE_SIZE);
 
-	if (delta < 0 && (wanted > former || wanted < heap_start))
-		return NULL;
 	if (wanted_page < former_page) {
 		insert(wanted_page, former_page);
 	} else if (wanted_page > former_page) {
@@ -217,16 +235,39 @@ void *page_heap_grow(intptr_t delta)
 		while (*at && base_of(*at) > former_page)
 			at = &(*at)->lower;
 		if (!*at || base_of(*at) != former_page || (*at)->size < wanted_page - former_page)
-			return NULL;
+			return false;
 		take(at, former_page, wanted_page);
 	}
 	heap_end = wanted;
+	return true;
+}
+
+void *page_heap_grow(intptr_t delta)
+{
+	uint64_t former, wanted;
+	bool moved;
+
+	spin_lock(&lock);
+	former = heap_end;
+	wanted = former + (uint64_t)delta;
+	moved = (delta >= 0 || (wanted <= former && wanted >= heap_start)) && move_heap_end(former, wanted);
+	spin_unlock(&lock);
+	if (!moved)
+		return NULL;
 	/* All of what is new is zero, the rest of a page that was the heap's before as well: calloc() counts on it. */
 	if (delta > 0)
 		memset((void *)(uintptr_t)former, 0, (size_t)delta);
 	return (void *)(uintptr_t)former;
 }
 
-uint64_t page_count_free(void) { return free_bytes / PAGE_SIZE; }
+uint64_t page_count_free(void)
+{
+	uint64_t count;
+
+	spin_lock(&lock);
+	count = free_bytes / PAGE_SIZE;
+	spin_unlock(&lock);
+	return count;
+}
 
 uint64_t page_count_total(void) { return total_bytes / PAGE_SIZE; }

@@ -50,12 +50,24 @@ int virtio_add_status(struct virtio_device *vdev, uint8_t bit)
 
 static uint32_t read_status(struct virtio_device *vdev) { return vdev->ops->get_status(vdev); }
 
+static void nothing(struct virtq *vq) { (void)vq; }
+
+void virtio_driver_not_ok(struct virtio_device *vdev)
+{
+	WRITE_ONCE(vdev->driver_ok, false);
+	/* A CPU that takes a call is in no kick that began before it. */
+	for (unsigned i = 0; i < vdev->queue_count; i++)
+		if (vdev->queues[i])
+			virtq_run(vdev->queues[i], nothing);
+}
+
 /* "Device Reset": complete when the status reads 0 */
 static int reset(struct virtio_device *vdev)
 {
 	int error;
 
-	vdev->driver_ok = vdev->suspended = false;
+	virtio_driver_not_ok(vdev);
+	vdev->suspended = false;
 	vdev->ops->set_status(vdev, 0);
 	error = virtio_wait_zero(vdev, read_status);
 	if (error == -ENODEV)
@@ -123,8 +135,11 @@ int virtio_queues_create(struct virtio_device *vdev, uint16_t count, const struc
 			return virtio_refuse(vdev, error, "no memory for queue %u (%s) of size %u", i, specs[i].name, size);
 	}
 	vdev->ops->irq_setup(vdev, count);
-	if (vdev->irq_mode == VIRTIO_IRQ_POLL)
+	if (vdev->irq_mode == VIRTIO_IRQ_POLL) {
 		poller_add(&vdev->poller, &vdev->shared_event);
+		for (uint16_t i = 0; i < count; i++)
+			virtq_poll(vdev->queues[i]);
+	}
 	for (uint16_t i = 0; i < count && !error; i++)
 		error = virtq_enable(vdev->queues[i]);
 	if (error)
@@ -135,8 +150,13 @@ int virtio_queues_create(struct virtio_device *vdev, uint16_t count, const struc
 void virtio_queues_wake(struct virtio_device *vdev)
 {
 	for (unsigned i = 0; i < vdev->queue_count; i++) {
-		virtq_kick(vdev->queues[i]);
-		event_mark(&vdev->queues[i]->event); /* in case an interrupt came before */
+		struct virtq *vq = vdev->queues[i];
+
+		if (virtq_cpu(vq) == cpu_index())
+			virtq_kick(vq);
+		else
+			virtq_kick_later(vq);
+		event_mark(&vq->event); /* in case an interrupt came before */
 	}
 }
 
@@ -144,7 +164,7 @@ void virtio_driver_ok(struct virtio_device *vdev)
 {
 	if (virtio_add_status(vdev, VIRTIO_STATUS_DRIVER_OK))
 		return;
-	vdev->driver_ok = true;
+	WRITE_ONCE(vdev->driver_ok, true);
 	virtio_queues_wake(vdev);
 }
 
@@ -194,7 +214,8 @@ static void run_shared(struct event *event)
 	bool changed = shared_config_change(vdev);
 
 	for (unsigned i = 0; i < vdev->queue_count; i++)
-		event_mark(&vdev->queues[i]->event);
+		if (vdev->irq_mode != VIRTIO_IRQ_POLL || virtq_cpu(vdev->queues[i]) == cpu_index())
+			event_mark(&vdev->queues[i]->event);
 	if (changed || vdev->lost)
 		config_changed(vdev);
 }
@@ -231,16 +252,27 @@ static int bring_up(struct virtio_device *vdev, bool first)
 	return error;
 }
 
+/* It works. Should it have broken the rules on the way there, that is due now. */
+static void set_running(struct virtio_device *vdev)
+{
+	vdev->state = VIRTIO_RUNNING;
+	if (vdev->broken)
+		event_mark(&vdev->recover_event);
+}
+
 /* Take the device from its queues: reset, then nothing of it is live. A device that does not complete its reset may still write:
  * what it was given is never used again. */
 static void take_down(struct virtio_device *vdev)
 {
+	/* The loop may turn in here, but nothing of this device's comes in between. */
+	vdev->state = VIRTIO_STOPPED;
+	/* First its queues' CPUs leave them: none of them touches the device while it is being reset. */
+	virtio_driver_not_ok(vdev);
 	if (!vdev->lost && reset(vdev))
 		log_error("%s: %s: the memory of its queues is abandoned", vdev->name, vdev->reason);
-	vdev->driver_ok = false;
 	for (unsigned i = 0; i < vdev->queue_count; i++)
 		if (vdev->queues[i])
-			vdev->queues[i]->broken = vdev->queues[i]->closed = true;
+			virtq_close(vdev->queues[i], true);
 	vdev->driver->stop(vdev);
 	destroy_queues(vdev);
 }
@@ -276,6 +308,7 @@ static void run_recover(struct event *event)
 		take_down(vdev);
 		give_up(vdev);
 	} else {
+		set_running(vdev);
 		log_info("%s: reset, works again", vdev->name);
 	}
 }
@@ -284,13 +317,13 @@ void virtio_device_broken(struct virtio_device *vdev, const char *reason, ...)
 {
 	va_list args;
 
-	if (vdev->broken)
+	/* Any CPU: one of them tells. */
+	if (__atomic_exchange_n(&vdev->broken, true, __ATOMIC_ACQ_REL))
 		return;
 	va_start(args, reason);
 	log_format(vdev->reason, sizeof(vdev->reason), reason, args);
 	va_end(args);
 	log_error("%s: %s: reset", vdev->name, vdev->reason);
-	vdev->broken = true;
 	event_mark(&vdev->recover_event);
 }
 
@@ -387,7 +420,7 @@ static int attach(struct virtio_device *vdev)
 	int error = bring_up(vdev, true);
 
 	if (!error) {
-		vdev->state = VIRTIO_RUNNING;
+		set_running(vdev);
 	} else {
 		if (!vdev->reason[0])
 			virtio_refuse(vdev, error, error == -ENOMEM ? "no memory" : "error %d", -error);

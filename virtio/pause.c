@@ -5,6 +5,10 @@
 
 #include <virtio/transport.h>
 
+static void drain(struct virtq *vq) { vq->vdev->driver->queue_drain(vq->vdev, vq); }
+
+static void refill(struct virtq *vq) { vq->vdev->driver->queue_refill(vq->vdev, vq); }
+
 int virtio_queue_reset(struct virtio_device *vdev, unsigned queue)
 {
 	struct virtq *vq;
@@ -21,15 +25,15 @@ int virtio_queue_reset(struct virtio_device *vdev, unsigned queue)
 	if (error == -ENOTSUP)
 		return error;
 	if (!error) {
-		vdev->driver->queue_drain(vdev, vq);
+		virtq_run(vq, drain);
 		error = virtq_restart(vq);
 	}
 	if (error) {
-		vq->broken = vq->closed = true;
+		virtq_close(vq, true);
 		virtio_device_broken(vdev, "queue %s cannot be reset", vq->name);
 		return error;
 	}
-	vdev->driver->queue_refill(vdev, vq);
+	virtq_run(vq, refill);
 	virtio_queues_wake(vdev);
 	return 0;
 }
@@ -74,7 +78,7 @@ int virtio_device_suspend(struct virtio_device *vdev)
 	if (vdev->state != VIRTIO_RUNNING || !vdev->driver_ok)
 		return -ENODEV;
 	/* "Device Suspend": no more buffers made available and no notifications, which both come with a kick; no configuration changes */
-	vdev->driver_ok = false;
+	virtio_driver_not_ok(vdev);
 	vdev->suspended = true;
 	return change(vdev, VIRTIO_STATUS_SUSPEND, not_suspended);
 }

@@ -7,6 +7,11 @@
  * reset (DEVICE_NEEDS_RESET) or is removed, the core resets it, calls stop() and then start() again or remove().
  *
  * All of it runs in loop context. Errors are negative errno values.
+ *
+ * CPUs: a device's life (its functions here, all of the driver's but the queue callbacks) is CPU 0's. A queue belongs to one CPU:
+ * its interrupt arrives there, its callback runs there, and only there is anything of <virtio/virtq.h> called on it, so the data
+ * path has no lock. What a life-cycle operation has to do with another CPU's queue it does by virtq_run(). A reset, a
+ * queue's reset and a suspension first stop all that the queues' CPUs do with them, in the same way: a call to each.
  */
 #ifndef VIRTIO_VIRTIO_H
 #define VIRTIO_VIRTIO_H
@@ -86,12 +91,13 @@ struct virtio_driver {
 	/* Each bring-up: virtio_queues_create(), fill the queues, virtio_driver_ok(), register with the class the first time.
 	 * After an error stop() follows, and remove(). */
 	int (*start)(struct virtio_device *vdev);
-	/* The device is reset: fail what was in flight (virtq_detach_unused), forget the rest. Queues are destroyed behind it. */
+	/* The device is reset: fail what was in flight (virtq_detach_unused), forget the rest. Queues are destroyed behind it. Their CPUs
+	 * leave closed queues alone; what ends a queue's requests on their own CPU goes there by virtq_run(). */
 	void (*stop)(struct virtio_device *vdev);
 	/* For good, after stop(): unregister from the class, free driver_data. */
 	void (*remove)(struct virtio_device *vdev);
 	/* One queue was reset ("Virtqueue Reset"): end or keep what was in flight on it (virtq_detach_unused). Then it is enabled again:
-	 * fill it. Both NULL: the driver does not take RING_RESET. */
+	 * fill it. Both on the queue's CPU. Both NULL: the driver does not take RING_RESET. */
 	void (*queue_drain)(struct virtio_device *vdev, struct virtq *vq);
 	void (*queue_refill)(struct virtio_device *vdev, struct virtq *vq);
 	/* A configuration change notification. May be NULL. */
@@ -165,6 +171,7 @@ struct virtq_spec {
 	uint16_t max_size;    /* no more entries than that; 0: what the device offers */
 	uint16_t max_buffers; /* most buffers of one virtq_add(): indirect tables are made for it */
 	void *context;        /* vq->context */
+	unsigned cpu;         /* to which the queue belongs, below cpu_count() */
 };
 
 /* Create and enable virtqueues 0 .. count - 1, obtain interrupts. In start(), before virtio_driver_ok(). All or nothing. */
@@ -197,6 +204,8 @@ struct virtio_device *virtio_device_first(void);
 
 /* features.c: choose features, write them, FEATURES_OK. 0, or a negative errno and vdev->reason. */
 [[nodiscard]] int virtio_negotiate(struct virtio_device *vdev);
+/* device.c: no kick and no callback goes on, on any CPU, when this returns. */
+void virtio_driver_not_ok(struct virtio_device *vdev);
 /* device.c: kick what has gathered in all queues, and look at them once. */
 void virtio_queues_wake(struct virtio_device *vdev);
 /* device.c: add a bit to the device status. -EIO: the device is gone. */

@@ -177,7 +177,7 @@ bool virtq_kick(struct virtq *vq)
 	struct virtq_ring *q = virtq_ring_of(vq);
 
 	/* "Device Initialization": no notification before DRIVER_OK; virtio_driver_ok() kicks what has gathered */
-	if (!q->added || vq->closed || !vq->vdev->driver_ok)
+	if (!q->added || vq->closed || !READ_ONCE(vq->vdev->driver_ok))
 		return false;
 	if (vq->packed ? packed_publish(q) : split_publish(q)) {
 		notify(q);
@@ -191,6 +191,20 @@ bool virtq_kick(struct virtq *vq)
 static void run_kick(struct event *event) { virtq_kick(&container_of(event, struct virtq_ring, kick_event)->vq); }
 
 void virtq_kick_later(struct virtq *vq) { event_defer(&virtq_ring_of(vq)->kick_event); }
+
+struct run {
+	struct virtq *vq;
+	void (*run)(struct virtq *vq);
+};
+
+static void run_it(void *arg)
+{
+	const struct run *run = arg;
+
+	run->run(run->vq);
+}
+
+void virtq_run(struct virtq *vq, void (*run)(struct virtq *vq)) { cpu_run(virtq_cpu(vq), run_it, &(struct run){vq, run}); }
 
 bool virtq_irq_enable_after(struct virtq *vq, uint16_t count)
 {
@@ -230,7 +244,7 @@ static void run_queue(struct event *event)
 	struct virtq_ring *q = virtq_ring_of(vq);
 
 	/* An interrupt may be late or spurious: after a reset, before DRIVER_OK, on a queue that wants none. */
-	if (vq->broken || !vq->vdev->driver_ok || !q->callback)
+	if (vq->broken || !READ_ONCE(vq->vdev->driver_ok) || !q->callback)
 		return;
 	if (!q->event_idx || q->quiet) /* with it, the event is past: nothing will come until it comes round again */
 		virtq_irq_disable(vq);
@@ -295,8 +309,8 @@ int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, cons
 	                       .index = index,
 	                       .size = size,
 	                       .packed = packed};
-	event_init(&q->vq.event, run_queue);
-	event_init(&q->kick_event, run_kick);
+	event_init_on(&q->vq.event, spec->cpu, run_queue);
+	event_init_on(&q->kick_event, spec->cpu, run_kick);
 	/* "Reserved Feature Bits": without ACCESS_PLATFORM the device is given physical addresses only */
 	q->dma = virtio_has(vdev, VIRTIO_F_ACCESS_PLATFORM) ? &vdev->dma : &physical;
 	q->callback = spec->callback;
@@ -330,15 +344,21 @@ int virtq_enable(struct virtq *vq)
 	return vq->vdev->ops->queue_enable(vq->vdev, vq->index, &setup, &q->notify);
 }
 
+static void close_queue(struct virtq *vq) { vq->closed = true; }
+
+static void break_queue(struct virtq *vq) { vq->broken = vq->closed = true; }
+
+void virtq_close(struct virtq *vq, bool broken) { virtq_run(vq, broken ? break_queue : close_queue); }
+
 int virtq_reset(struct virtq *vq)
 {
 	if (!virtio_has(vq->vdev, VIRTIO_F_RING_RESET))
 		return -ENOTSUP;
-	vq->closed = true;
+	virtq_close(vq, false);
 	return vq->vdev->ops->queue_reset(vq->vdev, vq->index);
 }
 
-int virtq_restart(struct virtq *vq)
+static void clear(struct virtq *vq)
 {
 	struct virtq_ring *q = virtq_ring_of(vq);
 
@@ -347,17 +367,30 @@ int virtq_restart(struct virtq *vq)
 	q->added = q->in_flight = q->unpublished = q->oldest = q->detach_next = 0;
 	q->in_batch = false;
 	init_ring(q);
-	vq->closed = false;
-	return virtq_enable(vq);
 }
 
-void virtq_destroy(struct virtq *vq)
+static void open_queue(struct virtq *vq) { vq->closed = false; }
+
+/* Closed until it is enabled: "the driver MUST NOT notify" before. */
+int virtq_restart(struct virtq *vq)
+{
+	int error;
+
+	virtq_run(vq, clear);
+	error = virtq_enable(vq);
+	if (!error)
+		virtq_run(vq, open_queue);
+	return error;
+}
+
+static void destroy(struct virtq *vq)
 {
 	struct virtq_ring *q = virtq_ring_of(vq);
 
 	event_cancel(&vq->event);
 	event_cancel(&q->kick_event);
 	timer_stop(&q->retry);
+	poller_remove(&q->poller);
 	vq->broken = vq->closed = true;
 	q->leak = vq->vdev->stuck;
 	if (q->active)
@@ -365,3 +398,13 @@ void virtq_destroy(struct virtq *vq)
 	else
 		free_ring(q);
 }
+
+static void poll_here(struct virtq *vq) { poller_add(&virtq_ring_of(vq)->poller, &vq->event); }
+
+void virtq_poll(struct virtq *vq)
+{
+	if (virtq_cpu(vq) != cpu_index())
+		virtq_run(vq, poll_here);
+}
+
+void virtq_destroy(struct virtq *vq) { virtq_run(vq, destroy); }

@@ -49,8 +49,8 @@ struct virtq {
 	bool closed;                           /* takes no requests: broken, or reset and not yet restarted */
 	bool broken;                           /* and gives none back */
 	uint64_t kicks, suppressed, harvested; /* notifications sent, not sent, buffers used */
-	struct event event;                    /* an interrupt of this queue: runs the callback with the spec's re-check */
-					       /* the engine's part follows in <virtio/virtq_impl.h> */
+	struct event event; /* an interrupt of this queue, on its CPU: runs the callback with the spec's re-check */
+			    /* the engine's part follows in <virtio/virtq_impl.h> */
 };
 
 /* Make `nreadable` device-readable buffers and then `nwritable` device-writable ones available as one request.
@@ -79,13 +79,23 @@ void *virtq_detach_unused(struct virtq *vq);
 /* How many more descriptors virtq_add() has for requests of `buffers` buffers. */
 uint16_t virtq_room(const struct virtq *vq);
 
-/* ---- for the core ---- */
+/* The CPU that the queue belongs to: all of the above is called there. */
+static inline unsigned virtq_cpu(const struct virtq *vq) { return vq->event.cpu; }
+
+/* Have run(vq) called there, and wait: turns of the loop meanwhile, unless it is this CPU. Loop context, any CPU. */
+void virtq_run(struct virtq *vq, void (*run)(struct virtq *vq));
+
+/* ---- for the core: CPU 0 ---- */
 /* Memory and state of virtqueue `index`; the device learns of it by virtq_enable(). */
 [[nodiscard]] int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, const struct virtq_spec *spec,
                                struct virtq **vq);
 [[nodiscard]] int virtq_enable(struct virtq *vq);
 /* "Virtqueue Reset": stop the queue; what was used is still harvested, and then virtq_detach_unused() gives what was in flight. -ENOTSUP without RING_RESET; -EIO: it would not. */
 [[nodiscard]] int virtq_reset(struct virtq *vq);
+/* No interrupt will mark its event: each turn of its CPU does, where that is not this CPU. */
+void virtq_poll(struct virtq *vq);
+/* Add no more, kick no more, and with `broken` harvest no more; true of its CPU when this returns. */
+void virtq_close(struct virtq *vq, bool broken);
 /* "Virtqueue Re-enable": after that, as new. */
 [[nodiscard]] int virtq_restart(struct virtq *vq);
 void virtq_destroy(struct virtq *vq); /* the device or the queue is reset */

@@ -86,8 +86,9 @@ struct virtq_ring {
 	struct virtq_notify notify;
 	void (*callback)(struct virtq *vq);
 	struct event kick_event;
-	struct timer retry; /* runs the callback once more, when there was no room to map and nothing in flight will make any */
-	bool quiet;         /* no notifications but those asked for one by one */
+	struct poller poller; /* a queue without interrupts of another CPU than 0 */
+	struct timer retry;   /* runs the callback once more, when there was no room to map and nothing in flight will make any */
+	bool quiet;           /* no notifications but those asked for one by one */
 	bool event_idx, in_order, io_order, notification_data, exact_lengths;
 	bool active, dead; /* the callback is on the stack; free it when it returns */
 	bool leak;         /* the device may still write to the areas: never free them */

@@ -1,5 +1,5 @@
 /*
- * Log lines and records on the serial console. Any context but an interrupt. One call is one line; the newline is added.
+ * Log lines and records on the serial console. Any context but an interrupt, any CPU. One call is one line; the newline is added.
  * A line is cut at 1,000 characters. What comes from outside (device strings, command line) is printed with control
  * characters replaced by '?' (and all that is not ASCII), so that nothing can forge a line.
  */

@@ -1,6 +1,6 @@
 /*
  * Physical pages. RAM is mapped one to one; page_alloc() hands out contiguous pages from the top, the newlib heap grows from the
- * bottom of the largest range, and they meet when memory is full. Loop context only.
+ * bottom of the largest range, and they meet when memory is full. Loop context, any CPU.
  */
 #ifndef BASE_PAGE_H
 #define BASE_PAGE_H

@@ -223,6 +223,12 @@ bool loop_wait(const bool *flag, uint64_t timeout_ns)
 	return *flag;
 }
 
+void cpu_run(unsigned cpu, void (*run)(void *arg), void *arg)
+{
+	(void)cpu; /* there is one */
+	run(arg);
+}
+
 uint64_t clock_ns(void) { return now_ns; }
 uint64_t clock_ticks(void) { return now_ns; }
 

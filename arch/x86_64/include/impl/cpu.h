@@ -24,5 +24,7 @@ static inline void cpu_irq_restore(unsigned long state)
 static inline void cpu_idle(void) { __asm__ volatile("sti; hlt; cli" ::: "memory"); }
 
 static inline unsigned cpu_index(void) { return 0; }
+static inline unsigned cpu_count(void) { return 1; }
+static inline void cpu_wake(unsigned cpu) { (void)cpu; }
 
 #endif
