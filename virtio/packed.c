@@ -4,11 +4,12 @@
  * One ring of descriptors that both sides write, in turns told apart by two bits and a wrap counter on each side, and two small structures
  * in which each side says when it wants to be notified.
  *
- * A request gets a buffer id; ids are handed out and taken back in a queue, so that with VIRTIO_F_IN_ORDER the oldest request
- * is always the id after the one before. The first descriptor of the first request since the last kick is written without its flags: the
+ * A request gets a buffer id; with VIRTIO_F_IN_ORDER they go round in a circle, so that the oldest request is always the id after
+ * the one before. The first descriptor of the first request since the last kick is written without its flags: the
  * device, which reads the ring in order, sees nothing of the batch until the kick stores them.
  */
 #include <errno.h>
+#include <string.h>
 
 #include <virtio/virtq_impl.h>
 
@@ -27,17 +28,11 @@ size_t packed_layout(uint16_t size, struct virtq_setup *setup)
 
 void packed_init(struct virtq_ring *q)
 {
-	uint16_t size = q->vq.size;
-
 	q->packed.desc = q->memory;
 	q->packed.driver = (void *)((char *)q->memory + q->setup.driver_area);
 	q->packed.device = (void *)((char *)q->memory + q->setup.device_area);
 	q->packed.next_avail = q->packed.last_used = 0;
 	q->packed.avail_wrap = q->packed.used_wrap = true;
-	for (uint16_t i = 0; i < size; i++)
-		q->slots[i].next = (uint16_t)(i + 1 < size ? i + 1 : 0);
-	q->free_head = 0;
-	q->free_tail = (uint16_t)(size - 1);
 }
 
 static unsigned avail_bits(bool wrap) { return wrap ? VIRTQ_DESC_F_AVAIL : VIRTQ_DESC_F_USED; }
@@ -110,19 +105,46 @@ int packed_add(struct virtq_ring *q, const struct virtq_buf *bufs, uint16_t nrea
 			write_next(q, virtq_buf_addr(map, i, &bufs[i]), bufs[i].len, id, list_flags(i, nreadable, count), false);
 	}
 	write_head(q, head, head_flags, first);
-	q->free_head = q->slots[id].next;
-	virtq_slot_fill(q, id, ring_count, writable, token);
+	virtq_slot_take(q, id, ring_count, writable, token); /* ring descriptors run out before ids do */
 	return 0;
 }
 
-void packed_release(struct virtq_ring *q, uint16_t slot)
+void packed_add_burst(struct virtq_ring *q, void *const tokens[], const struct virtq_buf bufs[], unsigned count, bool writable)
 {
-	/* Ids outnumber or equal ring descriptors in flight, so the queue of free ids is empty only when everything is in flight. */
-	if (q->in_flight < q->vq.size - 1u)
-		q->slots[q->free_tail].next = slot;
-	else
-		q->free_head = slot;
-	q->free_tail = slot;
+	const unsigned size = q->vq.size, write = writable ? VIRTQ_DESC_F_WRITE : 0;
+	const uint32_t all_or_none = writable ? UINT32_MAX : 0;
+	struct virtq_slot *slots = q->slots;
+	struct pvirtq_desc *ring = q->packed.desc;
+	uint64_t flags;
+	size_t at, slot, i = 0;
+
+	if (count && !q->added) { /* its flags wait for the kick */
+		(void)packed_add(q, bufs, !writable, 1, bufs->len & all_or_none, tokens[0]);
+		i = 1;
+	}
+	at = q->packed.next_avail;
+	slot = q->free_head;
+	flags = (uint64_t)(write | avail_bits(q->packed.avail_wrap)) << 48;
+	q->free_count = (uint16_t)(q->free_count - (count - i));
+	q->added = (uint16_t)(q->added + (count - i));
+	for (; i < count; i++) {
+		struct virtq_slot *s = &slots[slot];
+		uint32_t len = bufs[i].len;
+		le64 rest = cpu_to_le64(len | (uint64_t)slot << 32 | flags); /* len, id and flags in one store */
+
+		ring[at].addr = cpu_to_le64(mmu_virt_to_phys(bufs[i].addr));
+		memcpy(&ring[at].len, &rest, sizeof(rest));
+		s->token = tokens[i];
+		s->writable = len & all_or_none;
+		slot = s->next;
+		if (unlikely(++at == size)) {
+			at = 0;
+			q->packed.avail_wrap = !q->packed.avail_wrap;
+			flags ^= (uint64_t)(VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED) << 48;
+		}
+	}
+	q->packed.next_avail = (uint16_t)at;
+	q->free_head = (uint16_t)slot;
 }
 
 bool packed_publish(struct virtq_ring *q)
@@ -135,7 +157,6 @@ bool packed_publish(struct virtq_ring *q)
 	virtq_wmb(q);
 	WRITE_ONCE(q->packed.desc[q->packed.held_head].flags, cpu_to_le16(q->packed.held_flags));
 	q->added = 0;
-	q->unpublished = 0;
 
 	/* "Sending Available Buffer Notifications": the flags before the load of the device's wish, as in the split ring. */
 	virtq_mb(q);
@@ -150,6 +171,9 @@ bool packed_publish(struct virtq_ring *q)
 		off = (uint16_t)(off - q->vq.size);
 	return virtq_need_event(off, new, (uint16_t)(new - added));
 }
+
+/* Ring descriptors that the device may use. */
+static unsigned available(const struct virtq_ring *q) { return (unsigned)q->vq.size - q->free_count - q->added; }
 
 static bool is_used(const struct virtq_ring *q, uint16_t flags)
 {
@@ -179,7 +203,7 @@ static void *take_in_order(struct virtq_ring *q, uint32_t *len)
 {
 	uint16_t slot = q->oldest;
 
-	if (unlikely(q->in_flight == q->unpublished))
+	if (unlikely(!available(q)))
 		return virtq_break(q, "a batch goes beyond what is available");
 	q->oldest = (uint16_t)(slot + 1u == q->vq.size ? 0 : slot + 1);
 	if (slot != q->batch_last)
@@ -199,7 +223,7 @@ void *packed_harvest(struct virtq_ring *q, uint32_t *len)
 	flags = le16_to_cpu(READ_ONCE(desc->flags));
 	if (!is_used(q, flags))
 		return NULL;
-	if (unlikely(q->in_flight == q->unpublished))
+	if (unlikely(!available(q)))
 		return virtq_break(q, "descriptor %u is used with nothing in flight", q->packed.last_used);
 
 	/* The flags before the rest of the descriptor, and before the data that the device wrote. */
@@ -218,6 +242,61 @@ void *packed_harvest(struct virtq_ring *q, uint32_t *len)
 	q->batch_len = written;
 	q->in_batch = true;
 	return take_in_order(q, len);
+}
+
+unsigned packed_harvest_burst(struct virtq_ring *q, void *tokens[], uint32_t lens[], unsigned count)
+{
+	const unsigned size = q->vq.size, both = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED;
+	struct virtq_slot *slots = q->slots;
+	const struct pvirtq_desc *ring = q->packed.desc;
+	const unsigned mine = available(q);
+	uint32_t head = q->free_head;
+	size_t at = q->packed.last_used, i;
+	unsigned used_bits = q->packed.used_wrap ? both : 0;
+
+	if (unlikely(!mine)) {
+		if (more_used(q))
+			virtq_break(q, "descriptor %u is used with nothing in flight", q->packed.last_used);
+		return 0;
+	}
+	count = MIN(count, mine);
+	for (i = 0; i < count; i++) {
+		uint32_t flags = le16_to_cpu(READ_ONCE(ring[at].flags)), id, len;
+		struct virtq_slot *s;
+		void *token;
+
+		if ((flags & both) != used_bits)
+			break;
+		/* The flags before the rest of the descriptor, and before the data that the device wrote. */
+		virtq_rmb(q);
+		id = le16_to_cpu(READ_ONCE(ring[at].id));
+		len = le32_to_cpu(READ_ONCE(ring[at].len));
+		s = &slots[id];
+		if (unlikely(id >= size || !(token = s->token) || len > s->writable)) {
+			/* As in packed_harvest(): without WRITE the length is no length. */
+			int64_t checked = virtq_check_used(q, id, flags & VIRTQ_DESC_F_WRITE ? len : 0);
+
+			if (checked < 0)
+				break;
+			token = s->token;
+			len = (uint32_t)checked;
+		}
+		tokens[i] = token;
+		lens[i] = len;
+		s->token = NULL;
+		s->next = (uint16_t)head;
+		head = id;
+		if (unlikely(++at == size)) {
+			at = 0;
+			used_bits ^= both;
+		}
+	}
+	q->free_head = (uint16_t)head;
+	q->free_count = (uint16_t)(q->free_count + i);
+	q->packed.last_used = (uint16_t)at;
+	q->packed.used_wrap = used_bits;
+	q->vq.harvested += i;
+	return (unsigned)i;
 }
 
 bool packed_irq_enable(struct virtq_ring *q, uint16_t count)

@@ -5,7 +5,7 @@
  * ring, and from the next page on the used ring. The driver writes the first two and reads the third.
  *
  * A request is a chain of free descriptors, or one descriptor that refers to the slot's own indirect table. Free descriptors form
- * a queue, first in, first out: with VIRTIO_F_IN_ORDER they come back as they went, so that chains are sequential, as that feature demands,
+ * a stack; with VIRTIO_F_IN_ORDER a circle, since they come back as they went: so chains are sequential, as that feature demands,
  * without a second allocator.
  *
  * virtq_add() fills descriptors and ring entries; the available index, which makes them visible, moves once per kick.
@@ -38,10 +38,6 @@ void split_init(struct virtq_ring *q)
 	q->split.used = (void *)((char *)q->memory + q->setup.device_area);
 	q->split.used_event = &q->split.avail->ring[size];
 	q->split.avail_event = (void *)&q->split.used->ring[size];
-	for (uint16_t i = 0; i < size; i++)
-		q->slots[i].next = (uint16_t)(i + 1 < size ? i + 1 : 0);
-	q->free_head = 0;
-	q->free_tail = (uint16_t)(size - 1);
 	q->split.avail_idx = q->split.last_used = q->split.used_idx = 0;
 }
 
@@ -103,9 +99,7 @@ int split_add(struct virtq_ring *q, const struct virtq_buf *bufs, uint16_t nread
 	} else {
 		last = write_chain(q, head, bufs, nreadable, count);
 	}
-	q->free_head = q->slots[last].next;
-	q->slots[head].last = last;
-	virtq_slot_fill(q, head, count, writable, token);
+	virtq_slot_take(q, last, count, writable, token);
 
 	/* "Updating The Available Ring": the entry first, the index at the kick */
 	q->split.avail->ring[q->split.avail_idx & (q->vq.size - 1)] = cpu_to_le16(head);
@@ -114,14 +108,30 @@ int split_add(struct virtq_ring *q, const struct virtq_buf *bufs, uint16_t nread
 	return 0;
 }
 
-void split_release(struct virtq_ring *q, uint16_t slot)
+void split_add_burst(struct virtq_ring *q, void *const tokens[], const struct virtq_buf bufs[], unsigned count, bool writable)
 {
-	/* Behind the last free descriptor. With none free, the chain itself is the queue. */
-	if (q->free_count)
-		q->slots[q->free_tail].next = slot;
-	else
-		q->free_head = slot;
-	q->free_tail = q->slots[slot].last;
+	const size_t mask = q->vq.size - 1u;
+	const unsigned flags = writable ? VIRTQ_DESC_F_WRITE : 0;
+	const uint32_t all_or_none = writable ? UINT32_MAX : 0;
+	struct virtq_slot *slots = q->slots;
+	struct virtq_desc *desc = q->split.desc;
+	le16 *ring = q->split.avail->ring;
+	size_t slot = q->free_head, at = q->split.avail_idx;
+
+	for (size_t i = 0; i < count; i++) {
+		struct virtq_slot *s = &slots[slot];
+		uint32_t len = bufs[i].len;
+
+		write_desc(&desc[slot], mmu_virt_to_phys(bufs[i].addr), len, flags, 0);
+		ring[at++ & mask] = cpu_to_le16((uint16_t)slot);
+		s->token = tokens[i];
+		s->writable = len & all_or_none;
+		slot = s->next;
+	}
+	q->free_head = (uint16_t)slot;
+	q->free_count = (uint16_t)(q->free_count - count);
+	q->split.avail_idx = (uint16_t)at;
+	q->added = (uint16_t)(q->added + count);
 }
 
 bool split_publish(struct virtq_ring *q)
@@ -132,7 +142,6 @@ bool split_publish(struct virtq_ring *q)
 	virtq_wmb(q);
 	WRITE_ONCE(q->split.avail->idx, cpu_to_le16(new));
 	q->added = 0;
-	q->unpublished = 0;
 
 	/* "Notifying The Device": the index store before the load of the device's wish. The device stores its wish and then loads the
 	 * index; without full barriers on both sides each could miss the other. */
@@ -142,10 +151,24 @@ bool split_publish(struct virtq_ring *q)
 	return !(le16_to_cpu(READ_ONCE(q->split.used->flags)) & 1);
 }
 
-static bool more_used(struct virtq_ring *q)
+static void look(struct virtq_ring *q) { q->split.used_idx = le16_to_cpu(READ_ONCE(q->split.used->idx)); }
+
+static uint16_t seen_used(const struct virtq_ring *q) { return (uint16_t)(q->split.used_idx - q->split.last_used); }
+
+/* How many are used and not harvested yet. Entries and data may be read. */
+static uint16_t used_now(struct virtq_ring *q)
 {
-	q->split.used_idx = le16_to_cpu(READ_ONCE(q->split.used->idx));
-	return q->split.used_idx != q->split.last_used;
+	uint16_t published = (uint16_t)(q->split.avail_idx - q->added), in_flight = (uint16_t)(published - q->split.last_used);
+
+	look(q);
+	if (unlikely(seen_used(q) > in_flight)) {
+		virtq_break(q, "used index jumped from %u to %u with %u in flight", q->split.last_used, q->split.used_idx,
+		            in_flight);
+		return 0;
+	}
+	/* The index before the entries that it tells of, and before the data that the device wrote for them. */
+	virtq_rmb(q);
+	return seen_used(q);
 }
 
 /* IN_ORDER ("In-order use of descriptors"): one used entry may stand for a batch that ends with its id. Each call takes the oldest
@@ -180,15 +203,8 @@ void *split_harvest(struct virtq_ring *q, uint32_t *len)
 	const struct virtq_used_elem *elem;
 	void *token;
 
-	if (q->split.used_idx == q->split.last_used) {
-		if (!more_used(q))
-			return NULL;
-		if ((uint16_t)(q->split.used_idx - q->split.last_used) > q->in_flight - q->unpublished)
-			return virtq_break(q, "used index jumped from %u to %u with %u in flight", q->split.last_used,
-			                   q->split.used_idx, q->in_flight - q->unpublished);
-	}
-	/* The index before the entries that it tells of, and before the data that the device wrote for them. */
-	virtq_rmb(q);
+	if (!used_now(q))
+		return NULL;
 	if (unlikely(q->in_order)) {
 		token = harvest_in_order(q, len);
 	} else {
@@ -197,6 +213,41 @@ void *split_harvest(struct virtq_ring *q, uint32_t *len)
 	}
 	q->split.last_used++;
 	return token;
+}
+
+unsigned split_harvest_burst(struct virtq_ring *q, void *tokens[], uint32_t lens[], unsigned count)
+{
+	const uint32_t size = q->vq.size;
+	const unsigned first = q->split.last_used & (size - 1), used = used_now(q);
+	const struct virtq_used_elem *elems = &q->split.used->ring[first];
+	struct virtq_slot *slots = q->slots;
+	uint32_t head = q->free_head;
+	size_t i, end = MIN(MIN(count, used), size - first); /* not past the ring's end */
+
+	for (i = 0; i < end; i++) {
+		uint32_t id = le32_to_cpu(READ_ONCE(elems[i].id)), len = le32_to_cpu(READ_ONCE(elems[i].len));
+		struct virtq_slot *s = &slots[id];
+		void *token;
+
+		if (unlikely(id >= size || !(token = s->token) || len > s->writable)) {
+			int64_t checked = virtq_check_used(q, id, len);
+
+			if (checked < 0)
+				break;
+			token = s->token;
+			len = (uint32_t)checked;
+		}
+		tokens[i] = token;
+		lens[i] = len;
+		s->token = NULL;
+		s->next = (uint16_t)head;
+		head = id;
+	}
+	q->free_head = (uint16_t)head;
+	q->free_count = (uint16_t)(q->free_count + i);
+	q->split.last_used = (uint16_t)(q->split.last_used + i);
+	q->vq.harvested += i;
+	return (unsigned)i;
 }
 
 bool split_irq_enable(struct virtq_ring *q, uint16_t count)
@@ -209,8 +260,8 @@ bool split_irq_enable(struct virtq_ring *q, uint16_t count)
 
 	/* The wish before the last look at the index, against a device that stored the index before it saw the wish. */
 	virtq_mb(q);
-	more_used(q);
-	return (uint16_t)(q->split.used_idx - q->split.last_used) >= (q->event_idx ? count : 1);
+	look(q);
+	return seen_used(q) >= (q->event_idx ? count : 1);
 }
 
 void split_irq_disable(struct virtq_ring *q)

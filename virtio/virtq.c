@@ -40,9 +40,9 @@ static void unmap(struct virtq_ring *q, uint16_t slot)
 {
 	struct virtq_mapping *map = &q->mappings[(size_t)slot * q->max_buffers];
 
-	for (uint16_t i = 0; i < q->slots[slot].mapped; i++)
+	for (uint16_t i = 0; i < map->mapped; i++)
 		dma_unmap(q->dma, map[i].addr, map[i].len, map[i].writable ? DMA_FROM_DEVICE : DMA_TO_DEVICE);
-	q->slots[slot].mapped = 0;
+	map->mapped = 0;
 }
 
 static void run_retry(struct timer *timer) { event_mark(&container_of(timer, struct virtq_ring, retry)->vq.event); }
@@ -58,12 +58,12 @@ int virtq_map(struct virtq_ring *q, uint16_t slot, const struct virtq_buf *bufs,
 		if (addr == DMA_ERROR) {
 			unmap(q, slot);
 			/* Others may hold the room: nothing of this queue will tell when it is back. */
-			if (!q->in_flight && !q->retry.active)
+			if (q->free_count == q->vq.size && !q->retry.active)
 				timer_start(&q->retry, clock_ns() + MAP_RETRY_NS, run_retry);
 			return -ENOSPC;
 		}
-		map[i] = (struct virtq_mapping){.addr = addr, .len = bufs[i].len, .writable = writable};
-		q->slots[slot].mapped = (uint16_t)(i + 1);
+		map[i] = (struct virtq_mapping){.addr = addr, .len = bufs[i].len, .writable = writable, .mapped = map[i].mapped};
+		map->mapped = (uint16_t)(i + 1);
 	}
 	return 0;
 }
@@ -90,34 +90,73 @@ int virtq_add(struct virtq *vq, const struct virtq_buf *bufs, uint16_t nreadable
 	                  : split_add(q, bufs, nreadable, (uint16_t)count, (uint32_t)writable, token);
 }
 
+unsigned virtq_add_burst(struct virtq *vq, void *const tokens[], const struct virtq_buf bufs[], unsigned count, bool writable)
+{
+	struct virtq_ring *q = virtq_ring_of(vq);
+	unsigned i = 0;
+
+	if (likely(q->plain)) {
+		if (unlikely(vq->closed))
+			return 0;
+		i = MIN(count, q->free_count);
+		if (vq->packed)
+			packed_add_burst(q, tokens, bufs, i, writable);
+		else
+			split_add_burst(q, tokens, bufs, i, writable);
+		return i;
+	}
+	while (i < count && !virtq_add(vq, &bufs[i], !writable, writable, tokens[i]))
+		i++;
+	return i;
+}
+
+/* Free slots are a stack: the one used last is warm. With IN_ORDER they come back in the order in which they went, so that the list
+ * just stays a circle. */
 static void *release(struct virtq_ring *q, uint16_t slot)
 {
 	struct virtq_slot *s = &q->slots[slot];
+	uint16_t last = slot;
 	void *token = s->token;
 
 	if (unlikely(q->mappings))
 		unmap(q, slot);
-	s->token = NULL;
-	q->in_flight--;
-	if (q->vq.packed)
-		packed_release(q, slot);
-	else
-		split_release(q, slot);
 	q->free_count = (uint16_t)(q->free_count + s->count);
+	s->token = NULL;
+	if (!q->in_order) {
+		for (unsigned i = s->count; i > 1 && !q->vq.packed; i--) /* a packed chain has one id */
+			last = q->slots[last].next;
+		q->slots[last].next = q->free_head;
+		q->free_head = slot;
+	}
+	s->count = 1;
 	return token;
+}
+
+int64_t virtq_check_used(struct virtq_ring *q, uint32_t id, uint32_t len)
+{
+	const struct virtq_slot *s = &q->slots[id];
+
+	if (id >= q->vq.size || !s->token) {
+		virtq_break(q, "used id %u is not in flight", id);
+		return -1;
+	}
+	if (len <= s->writable)
+		return len;
+	/* "Legacy Interface: The Virtqueue Used Ring": lengths are not to be relied on there */
+	if (!q->exact_lengths)
+		return s->writable;
+	virtq_break(q, "used length %u, but only %u bytes are device-writable", len, s->writable);
+	return -1;
 }
 
 void *virtq_complete(struct virtq_ring *q, uint32_t id, uint32_t len, uint32_t *written)
 {
-	const struct virtq_slot *s = &q->slots[id];
+	if (unlikely(id >= q->vq.size || !q->slots[id].token || len > q->slots[id].writable)) {
+		int64_t checked = virtq_check_used(q, id, len);
 
-	if (unlikely(id >= q->vq.size || !s->token))
-		return virtq_break(q, "used id %u is not in flight", id);
-	if (unlikely(len > s->writable)) {
-		/* "Legacy Interface: The Virtqueue Used Ring": lengths are not to be relied on there */
-		if (q->exact_lengths)
-			return virtq_break(q, "used length %u, but only %u bytes are device-writable", len, s->writable);
-		len = s->writable;
+		if (checked < 0)
+			return NULL;
+		len = (uint32_t)checked;
 	}
 	*written = len;
 	q->vq.harvested++;
@@ -131,6 +170,20 @@ void *virtq_harvest(struct virtq *vq, uint32_t *len)
 	if (unlikely(vq->broken))
 		return NULL;
 	return vq->packed ? packed_harvest(q, len) : split_harvest(q, len);
+}
+
+unsigned virtq_harvest_burst(struct virtq *vq, void *tokens[], uint32_t lens[], unsigned count)
+{
+	struct virtq_ring *q = virtq_ring_of(vq);
+	unsigned i = 0;
+
+	if (unlikely(vq->broken))
+		return 0;
+	if (likely(q->plain))
+		return vq->packed ? packed_harvest_burst(q, tokens, lens, count) : split_harvest_burst(q, tokens, lens, count);
+	while (i < count && (tokens[i] = virtq_harvest(vq, &lens[i])))
+		i++;
+	return i;
 }
 
 void *virtq_detach_unused(struct virtq *vq)
@@ -285,6 +338,9 @@ static bool alloc_ring(struct virtq_ring *q, uint16_t max_buffers)
 static void init_ring(struct virtq_ring *q)
 {
 	q->free_count = q->vq.size;
+	q->free_head = 0;
+	for (uint16_t i = 0; i < q->vq.size; i++)
+		q->slots[i] = (struct virtq_slot){.count = 1, .next = (uint16_t)(i + 1 < q->vq.size ? i + 1 : 0)};
 	if (q->vq.packed)
 		packed_init(q);
 	else
@@ -328,6 +384,7 @@ int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, cons
 		free_ring(q);
 		return -ENOMEM;
 	}
+	q->plain = !q->in_order && !q->mappings && (q->tables || q->max_buffers == 1);
 	init_ring(q);
 	*vq_out = &q->vq;
 	return 0;
@@ -363,8 +420,7 @@ static void clear(struct virtq *vq)
 	struct virtq_ring *q = virtq_ring_of(vq);
 
 	memset(q->memory, 0, q->memory_bytes);
-	memset(q->slots, 0, sizeof(q->slots[0]) * vq->size);
-	q->added = q->in_flight = q->unpublished = q->oldest = q->detach_next = 0;
+	q->added = q->oldest = q->detach_next = 0;
 	q->in_batch = false;
 	init_ring(q);
 }

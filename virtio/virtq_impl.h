@@ -27,10 +27,8 @@ enum {
 struct virtq_slot {
 	void *token;       /* NULL: not in flight */
 	uint32_t writable; /* bytes that the device may write */
-	uint16_t count;    /* ring descriptors that it holds */
-	uint16_t mapped;   /* buffers in mappings */
+	uint16_t count;    /* ring descriptors that it holds; 1 while free */
 	uint16_t next;     /* the next descriptor of the chain, or the next free one */
-	uint16_t last;     /* split: the chain's last descriptor */
 };
 
 /* A buffer as it was mapped; kept only where unmapping does something. */
@@ -38,6 +36,7 @@ struct virtq_mapping {
 	dma_addr_t addr;
 	uint32_t len;
 	bool writable;
+	uint16_t mapped; /* in a request's first: how many it has */
 };
 
 struct virtq_desc { /* "The Virtqueue Descriptor Table" */
@@ -90,15 +89,14 @@ struct virtq_ring {
 	struct timer retry;   /* runs the callback once more, when there was no room to map and nothing in flight will make any */
 	bool quiet;           /* no notifications but those asked for one by one */
 	bool event_idx, in_order, io_order, notification_data, exact_lengths;
+	bool plain; /* a request is one ring descriptor, nothing is mapped, and order is the device's affair: bursts in one pass */
 	bool active, dead; /* the callback is on the stack; free it when it returns */
 	bool leak;         /* the device may still write to the areas: never free them */
 
 	uint16_t max_buffers; /* of one request */
-	uint16_t free_count;  /* ring descriptors not in flight */
 	uint16_t added;       /* since the last kick: requests (split), descriptors (packed) */
-	uint16_t in_flight;   /* requests added and not harvested */
-	uint16_t unpublished; /* of those, not yet visible to the device */
-	uint16_t free_head, free_tail;
+	uint16_t free_head;
+	uint16_t free_count;  /* ring descriptors not in flight */
 	uint16_t oldest;      /* IN_ORDER: the slot whose turn it is */
 	uint16_t batch_last;  /* IN_ORDER: the slot that ends the batch being harvested, */
 	bool in_batch;        /* if there is one */
@@ -168,17 +166,16 @@ static inline bool virtq_need_event(uint16_t event, uint16_t new, uint16_t old)
 	return (uint16_t)(new - event - 1) < (uint16_t)(new - old);
 }
 
-/* Take a slot for a request of `count` ring descriptors; the caller has checked that there is room. */
-static inline void virtq_slot_fill(struct virtq_ring *q, uint16_t slot, uint16_t count, uint32_t writable, void *token)
+/* The first free slot has become a request of `count` ring descriptors, of which `last` is the last slot that it takes from the list. */
+static inline void virtq_slot_take(struct virtq_ring *q, uint16_t last, uint16_t count, uint32_t writable, void *token)
 {
-	struct virtq_slot *s = &q->slots[slot];
+	struct virtq_slot *s = &q->slots[q->free_head];
 
 	s->token = token;
 	s->writable = writable;
 	s->count = count;
+	q->free_head = q->slots[last].next;
 	q->free_count = (uint16_t)(q->free_count - count);
-	q->in_flight++;
-	q->unpublished++;
 }
 
 /* ---- virtq.c, for the engines ---- */
@@ -210,9 +207,11 @@ static inline dma_addr_t virtq_table_addr(const struct virtq_ring *q, uint16_t s
 	return q->tables_addr + (size_t)slot * q->max_buffers * sizeof(struct virtq_desc);
 }
 
-/* The device used the request of slot `id` and wrote `len` bytes, it says (both read once). Checks both, gives the slot back through
- * `release`, and returns the token. NULL: broken. */
+/* The device used the request of slot `id` and wrote `len` bytes, it says (both read once). Checks both, gives the slot back and returns
+ * the token. NULL: broken. */
 void *virtq_complete(struct virtq_ring *q, uint32_t id, uint32_t len, uint32_t *written);
+/* Those checks alone, for who found something odd: the length to go on with, or -1: broken. */
+[[gnu::cold]] int64_t virtq_check_used(struct virtq_ring *q, uint32_t id, uint32_t len);
 
 /* ---- the engines ---- */
 /* What the layout wants: bytes in all, zeroed, page-aligned; the areas in *setup as offsets. */
@@ -224,7 +223,9 @@ bool split_publish(struct virtq_ring *q);
 void *split_harvest(struct virtq_ring *q, uint32_t *len);
 bool split_irq_enable(struct virtq_ring *q, uint16_t count);
 void split_irq_disable(struct virtq_ring *q);
-void split_release(struct virtq_ring *q, uint16_t slot);
+/* Of plain rings only; `count` is at most what there is room for. */
+void split_add_burst(struct virtq_ring *q, void *const tokens[], const struct virtq_buf bufs[], unsigned count, bool writable);
+unsigned split_harvest_burst(struct virtq_ring *q, void *tokens[], uint32_t lens[], unsigned count);
 
 size_t packed_layout(uint16_t size, struct virtq_setup *setup);
 void packed_init(struct virtq_ring *q);
@@ -234,6 +235,7 @@ bool packed_publish(struct virtq_ring *q);
 void *packed_harvest(struct virtq_ring *q, uint32_t *len);
 bool packed_irq_enable(struct virtq_ring *q, uint16_t count);
 void packed_irq_disable(struct virtq_ring *q);
-void packed_release(struct virtq_ring *q, uint16_t slot);
+void packed_add_burst(struct virtq_ring *q, void *const tokens[], const struct virtq_buf bufs[], unsigned count, bool writable);
+unsigned packed_harvest_burst(struct virtq_ring *q, void *tokens[], uint32_t lens[], unsigned count);
 
 #endif

@@ -83,11 +83,9 @@ static int expected_error(const struct request *request, uint64_t bytes)
 	return (indirect ? 1u : request->count) > r.size - r.descriptors ? -ENOSPC : 0;
 }
 
-static void add(struct request *request, uint16_t nreadable, uint16_t nwritable, bool huge)
+static uint64_t prepare(struct request *request, uint16_t nreadable, uint16_t nwritable, bool huge)
 {
-	unsigned room = virtq_room(r.vq), refused = r.maps_refused;
 	uint64_t bytes = 0;
-	int expected, error;
 
 	request->nreadable = nreadable;
 	request->count = (uint16_t)(nreadable + nwritable);
@@ -101,7 +99,24 @@ static void add(struct request *request, uint16_t nreadable, uint16_t nwritable,
 		bytes += buf->len;
 		request->writable += i >= nreadable ? buf->len : 0;
 	}
-	expected = expected_error(request, bytes);
+	return bytes;
+}
+
+static void added(struct request *request, unsigned descriptors)
+{
+	request->in_flight = true;
+	request->sequence = r.sequence++;
+	request->descriptors = (uint16_t)descriptors;
+	r.descriptors += descriptors;
+	r.in_flight++;
+}
+
+static void add(struct request *request, uint16_t nreadable, uint16_t nwritable, bool huge)
+{
+	unsigned room = virtq_room(r.vq), refused = r.maps_refused;
+	uint64_t bytes = prepare(request, nreadable, nwritable, huge);
+	int expected = expected_error(request, bytes), error;
+
 	if (!expected && r.mapped && refused && refused <= request->count)
 		expected = -ENOSPC;
 	if (huge && expected != -EINVAL && expected != -EIO) /* a buffer that is not RAM is not for the device */
@@ -109,13 +124,29 @@ static void add(struct request *request, uint16_t nreadable, uint16_t nwritable,
 	error = virtq_add(r.vq, request->bufs, nreadable, nwritable, request);
 	fuzz_check(error == expected, "virtq_add() gives %d for %u + %u buffers, %d is right", error, nreadable, nwritable,
 	           expected);
-	if (error)
-		return;
-	request->in_flight = true;
-	request->sequence = r.sequence++;
-	request->descriptors = (uint16_t)(room - virtq_room(r.vq));
-	r.descriptors += request->descriptors;
-	r.in_flight++;
+	if (!error)
+		added(request, (unsigned)room - virtq_room(r.vq));
+}
+
+static void add_burst(unsigned want, bool writable)
+{
+	struct virtq_buf bufs[BURST];
+	void *tokens[BURST];
+	unsigned count = 0, room = r.broken ? 0 : r.size - r.descriptors, done;
+	bool refused = r.mapped && r.maps_refused;
+
+	for (unsigned i = 0; i < REQUESTS && count < want; i++) {
+		if (r.requests[i].in_flight)
+			continue;
+		(void)prepare(&r.requests[i], !writable, writable, false);
+		bufs[count] = r.requests[i].bufs[0];
+		tokens[count++] = &r.requests[i];
+	}
+	done = virtq_add_burst(r.vq, tokens, bufs, count, writable);
+	fuzz_check(done == MIN(count, room) || (refused && done < MIN(count, room)),
+	           "a burst of %u, of which %u are taken with room for %u", count, done, room);
+	for (unsigned i = 0; i < done; i++)
+		added(tokens[i], 1);
 }
 
 /* A token came back. */
@@ -132,28 +163,44 @@ static struct request *check_token(void *token)
 	return request;
 }
 
-static bool harvest(void)
+static void harvested(void *token, uint32_t written)
 {
-	uint32_t written = 0;
-	void *token = virtq_harvest(r.vq, &written);
-	const struct request *request;
+	const struct request *request = check_token(token);
 
-	if (!token) {
-		fuzz_check(r.lied || !r.used_count, "%u used buffers are not seen", r.used_count);
-		return false;
-	}
-	request = check_token(token);
 	r.awaited = 0;
 	fuzz_check(written <= request->writable, "%u bytes written, %u were writable", written, request->writable);
 	for (unsigned i = 0; virtio_has(&r.vdev, VIRTIO_F_IN_ORDER) && i < REQUESTS; i++)
 		fuzz_check(!r.requests[i].in_flight || r.requests[i].sequence > request->sequence, "out of order");
 	if (r.lied)
-		return true;
+		return;
 	fuzz_check(r.used_count && r.used[0].request == (unsigned)(request - r.requests), "not the one that the device used");
 	fuzz_check(r.used[0].written == written, "%u bytes written, says the driver's side, %u the device", written,
 	           r.used[0].written);
 	memmove(r.used, r.used + 1, --r.used_count * sizeof(r.used[0]));
-	return true;
+}
+
+static bool harvest(void)
+{
+	uint32_t written = 0;
+	void *token = virtq_harvest(r.vq, &written);
+
+	if (token)
+		harvested(token, written);
+	else
+		fuzz_check(r.lied || !r.used_count, "%u used buffers are not seen", r.used_count);
+	return token;
+}
+
+static bool harvest_burst(unsigned want)
+{
+	uint32_t lens[BURST];
+	void *tokens[BURST];
+	unsigned count = virtq_harvest_burst(r.vq, tokens, lens, want);
+
+	fuzz_check(count <= want && (count || r.lied || !r.used_count), "%u of %u used buffers are seen", count, r.used_count);
+	for (unsigned i = 0; i < count; i++)
+		harvested(tokens[i], lens[i]);
+	return count;
 }
 
 static void ask_for_interrupt(uint16_t count)
@@ -169,7 +216,7 @@ static void ask_for_interrupt(uint16_t count)
 static void harvest_all(struct virtq *vq)
 {
 	(void)vq;
-	while (harvest())
+	while (r.sequence & 1 ? harvest() : harvest_burst(1 + r.sequence % BURST))
 		;
 }
 
@@ -273,7 +320,7 @@ static void honest_round(void)
 
 /* ---- steps ---- */
 
-static void step_driver(unsigned step)
+static void step_driver(unsigned step, bool burst)
 {
 	struct request *request = unused_request();
 	uint16_t nreadable, nwritable;
@@ -281,6 +328,10 @@ static void step_driver(unsigned step)
 	switch (step) {
 	case 0:
 	case 1:
+		if (burst) {
+			add_burst(1 + fuzz_below(&r.in, BURST), step);
+			break;
+		}
 		nreadable = (uint16_t)fuzz_below(&r.in, BUFFERS + 1);
 		nwritable = (uint16_t)fuzz_below(&r.in, BUFFERS + 1u - nreadable);
 		if (request)
@@ -291,7 +342,7 @@ static void step_driver(unsigned step)
 		fuzz_check(r.lied || r.queue->notified || !ring_engine()->kick_is_due(r.queue), "a notification is missing");
 		break;
 	case 3:
-		for (unsigned n = 1 + fuzz_below(&r.in, 8); n && harvest(); n--)
+		for (unsigned n = 1 + fuzz_below(&r.in, 8); n && (burst ? harvest_burst(n) : harvest()); n--)
 			;
 		break;
 	case 4:
@@ -395,7 +446,7 @@ void ring_run(const uint8_t *data, size_t size, bool packed)
 		if (step & 8)
 			step_device(step & 7);
 		else
-			step_driver(step & 7);
+			step_driver(step & 7, step & 16);
 		check_state();
 	}
 	r.in.left = 0;

@@ -17,6 +17,7 @@ void ring_seeds(bool packed);
 
 #define REQUESTS 64u
 #define BUFFERS 8u
+#define BURST 8u
 #define STRIDE 1024u /* the first buffer of a request lies at that multiple: so it is known by its address */
 
 struct request {

@@ -21,9 +21,13 @@ static int echo_probe(struct virtio_device *vdev)
 
 static void callback(struct virtq *vq)
 {
-	uint32_t length;
-	void *token;
+	unsigned burst = echo_options.burst;
+	void *tokens[ECHO_BURST_MAX], *token;
+	uint32_t lengths[ECHO_BURST_MAX], length;
 
+	for (unsigned count; burst && (count = virtq_harvest_burst(vq, tokens, lengths, burst));)
+		for (unsigned i = 0; i < count; i++)
+			echo_options.used(vq, tokens[i], lengths[i]);
 	while ((token = virtq_harvest(vq, &length)))
 		echo_options.used(vq, token, length);
 }

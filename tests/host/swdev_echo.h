@@ -7,12 +7,15 @@
 #include <virtio/virtio.h>
 #include <virtio/virtq.h>
 
+#define ECHO_BURST_MAX 64u
+
 struct echo_options {
 	uint16_t queues, max_size, max_buffers; /* as in struct virtq_spec; 0 queues: one */
 	void (*used)(struct virtq *vq, void *token,
 	             uint32_t length);                 /* for each used buffer; NULL: no interrupts, the test harvests */
 	void (*unused)(struct virtq *vq, void *token); /* for each that a reset gave back */
 	void (*config_changed)(struct virtio_device *vdev);
+	unsigned burst;             /* harvest in bursts of that; 0: one by one */
 	void *early;                /* 100 bytes of RAM, to be made available, and kicked, before DRIVER_OK */
 	int fail_probe, fail_start; /* errors for probe() and start() to give */
 };

@@ -76,20 +76,26 @@ static void used(struct virtq *vq, void *token, uint32_t length)
 	done_count++;
 }
 
-/* Add up to `most`; false: no room, or none left. */
+static void prepare(struct request *request, uint64_t random, bool readable, bool writable)
+{
+	request->readable = readable;
+	request->writable = writable;
+	request->wire->number = random;
+	request->wire->answer = 0;
+	request->expected = readable ? threaded_answer(random) : THREADED_UNASKED;
+}
+
+/* Add up to `most`. */
 static void add_some(struct virtq *vq, uint64_t most)
 {
 	while (most-- && idle_count) {
 		struct request *request = idle[idle_count - 1];
 		uint64_t random = next_random();
+		bool readable = random % 8 != 0;
 		struct virtq_buf bufs[2];
 		unsigned count = 0;
 
-		request->readable = random % 8 != 0;
-		request->writable = !request->readable || random % 3 != 0;
-		request->wire->number = random;
-		request->wire->answer = 0;
-		request->expected = request->readable ? threaded_answer(random) : THREADED_UNASKED;
+		prepare(request, random, readable, !readable || random % 3 != 0);
 		if (request->readable)
 			bufs[count++] = (struct virtq_buf){&request->wire->number, 8};
 		if (request->writable)
@@ -102,6 +108,29 @@ static void add_some(struct virtq *vq, uint64_t most)
 	}
 }
 
+/* The same, of one buffer each, in one call. */
+static void add_burst(struct virtq *vq, uint64_t most)
+{
+	struct virtq_buf bufs[ECHO_BURST_MAX];
+	void *tokens[ECHO_BURST_MAX];
+	bool writable = next_random() % 2;
+	unsigned count = 0, added;
+
+	for (; count < MIN(most, MIN(idle_count, ECHO_BURST_MAX)); count++) {
+		struct request *request = idle[idle_count - 1 - count];
+
+		prepare(request, next_random(), !writable, writable);
+		bufs[count] = (struct virtq_buf){writable ? &request->wire->answer : &request->wire->number, 8};
+		tokens[count] = request;
+		request->in_flight = true;
+	}
+	added = virtq_add_burst(vq, tokens, bufs, count, writable);
+	for (unsigned i = added; i < count; i++)
+		((struct request *)tokens[i])->in_flight = false;
+	idle_count -= added;
+	virtq_kick_later(vq);
+}
+
 static void run(uint64_t features, uint16_t size, uint64_t total)
 {
 	struct threaded *device;
@@ -110,7 +139,7 @@ static void run(uint64_t features, uint16_t size, uint64_t total)
 	uint64_t added, kicks, suppressed;
 	struct threaded_counts counts;
 
-	echo_options = (struct echo_options){.used = used, .max_buffers = 2};
+	echo_options = (struct echo_options){.used = used, .max_buffers = 2, .burst = 16};
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	device = threaded_plug(features, size);
 	assert_non_null(device);
@@ -119,7 +148,7 @@ static void run(uint64_t features, uint16_t size, uint64_t total)
 	for (added = 0; added < total; added = done_count + REQUESTS - idle_count) {
 		uint64_t most = 1 + next_random() % (next_random() % 4 ? 4 : 64);
 
-		add_some(vq, most < total - added ? most : total - added);
+		(next_random() % 2 ? add_some : add_burst)(vq, most < total - added ? most : total - added);
 		loop_turn(idle_count == 0 || !virtq_room(vq), LOOP_FOREVER);
 	}
 	while (done_count < total)

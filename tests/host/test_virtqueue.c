@@ -154,6 +154,33 @@ static unsigned add_some(struct virtq *vq, unsigned *cursor, unsigned most, unsi
 	return added;
 }
 
+/* The same in one burst of single buffers, all of one direction. */
+static unsigned add_burst(struct virtq *vq, unsigned *cursor, unsigned most)
+{
+	struct virtq_buf bufs[ECHO_BURST_MAX];
+	void *tokens[ECHO_BURST_MAX];
+	bool writable = next_random() % 2;
+	unsigned count = 0, added;
+
+	for (; count < MIN(most, ECHO_BURST_MAX); count++) {
+		struct request *r = &requests[(*cursor + count) % request_count];
+
+		if (r->in_flight)
+			break;
+		do
+			prepare(r, 1);
+		while (r->writable != writable);
+		bufs[count] = r->bufs[0];
+		tokens[count] = r;
+		r->in_flight = true;
+	}
+	added = virtq_add_burst(vq, tokens, bufs, count, writable);
+	for (unsigned i = added; i < count; i++)
+		((struct request *)tokens[i])->in_flight = false;
+	*cursor += added;
+	return added;
+}
+
 static bool in_flight(void)
 {
 	for (unsigned i = 0; i < request_count; i++)
@@ -172,7 +199,9 @@ static void run_requests(struct swdev *dev, uint64_t total, unsigned burst)
 		uint64_t before = done_count;
 		uint64_t left = total - cursor, most = 1 + next_random() % burst;
 
-		if (add_some(vq, &cursor, (unsigned)(most < left ? most : left), buffers))
+		most = MIN(most, left);
+		if (echo_options.burst && next_random() % 4 ? add_burst(vq, &cursor, (unsigned)most)
+		                                            : add_some(vq, &cursor, (unsigned)most, buffers))
 			virtq_kick_later(vq);
 		loop_turn(true, clock_ns() + 1000000);
 		idle = done_count == before ? idle + 1 : 0;
@@ -193,6 +222,7 @@ struct variant {
 	enum swdev_wish wish;
 	bool batch;
 	unsigned budget;
+	unsigned bursts; /* driver's; 0: none */
 	unsigned total, burst;
 };
 
@@ -210,6 +240,7 @@ static void run_variant(const struct variant *v)
 	dev->budget = v->budget;
 	echo_options = (struct echo_options){.used = used,
 	                                     .unused = unused,
+	                                     .burst = v->bursts,
 	                                     .max_buffers = v->size < BUFFERS_MAX ? v->size : BUFFERS_MAX};
 	assert_int_equal(swdev_plug(dev, &swdev_direct), 0);
 	assert_int_equal(dev->vdev->features & RING, v->features & RING);
@@ -247,6 +278,9 @@ static void every_feature(void **state)
 				v.order = (enum swdev_order)((mask + s + v.wish) % 3);
 				v.batch = s % 2;
 				v.budget = v.wish == SWDEV_WANT_NONE ? 3 : 0;
+				v.bursts = s % 2 ? 0 : 7;
+				run_variant(&v);
+				v.bursts = 7 - v.bursts;
 				run_variant(&v);
 			}
 		}
@@ -259,6 +293,12 @@ static void index_wraparound(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < 2; i++) {
+		run_variant(&(struct variant){.size = 256,
+		                              .total = 150000,
+		                              .burst = 64,
+		                              .features = layouts[i] | FEATURE(F_EVENT_IDX) | FEATURE(F_INDIRECT_DESC),
+		                              .bursts = ECHO_BURST_MAX,
+		                              .order = SWDEV_RANDOM});
 		run_variant(&(struct variant){.size = 256,
 		                              .total = 150000,
 		                              .burst = 64,
@@ -298,8 +338,10 @@ static void packed_sizes_that_are_no_power_of_two(void **state)
 			                              .total = 3u * sizes[i] + 1000,
 			                              .burst = sizes[i],
 			                              .order = SWDEV_RANDOM,
+			                              .bursts = i % 2 ? 0 : 32,
 			                              .wish = event ? SWDEV_WANT_EVERY_FOURTH : SWDEV_WANT_ALL,
-			                              .features = FEATURE(F_RING_PACKED) | (event ? FEATURE(F_EVENT_IDX) : 0)});
+			                              .features = FEATURE(F_RING_PACKED) | FEATURE(F_INDIRECT_DESC) |
+			                                          (event ? FEATURE(F_EVENT_IDX) : 0)});
 }
 
 int main(void)
