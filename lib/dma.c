@@ -6,16 +6,26 @@
 
 #include <base/page.h>
 
-void *dma_alloc(struct dma_device *dma, size_t size, size_t alignment, dma_addr_t *addr)
+static void *alloc(struct dma_device *dma, size_t size, size_t alignment, dma_addr_t *addr, void *(*from)(size_t, size_t))
 {
 	if (dma->ops)
 		return dma->ops->alloc(dma, size, alignment, addr);
 
-	void *memory = page_alloc(size, MAX(alignment, PAGE_SIZE));
+	void *memory = from(size, MAX(alignment, PAGE_SIZE));
 
 	if (memory)
 		*addr = mmu_virt_to_phys(memory);
 	return memory;
+}
+
+void *dma_alloc(struct dma_device *dma, size_t size, size_t alignment, dma_addr_t *addr)
+{
+	return alloc(dma, size, alignment, addr, page_alloc);
+}
+
+void *dma_alloc_uncleared(struct dma_device *dma, size_t size, size_t alignment, dma_addr_t *addr)
+{
+	return alloc(dma, size, alignment, addr, page_alloc_uncleared);
 }
 
 void dma_free(struct dma_device *dma, void *memory, size_t size, dma_addr_t addr)

@@ -106,5 +106,6 @@ void kernel_main(struct boot_info *boot)
 	arch_init(boot);
 	announce(boot);
 	discover();
+	arch_init_late();
 	program_end(run_program());
 }

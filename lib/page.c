@@ -178,7 +178,7 @@ static void *take_pages(size_t size, size_t alignment)
 	return NULL;
 }
 
-void *page_alloc(size_t bytes, size_t alignment)
+void *page_alloc_uncleared(size_t bytes, size_t alignment)
 {
 	size_t size = ALIGN_UP(bytes, PAGE_SIZE);
 	void *pages;
@@ -190,10 +190,17 @@ void *page_alloc(size_t bytes, size_t alignment)
 	spin_lock(&lock);
 	pages = take_pages(size, alignment);
 	spin_unlock(&lock);
-	if (pages) {
-		memset(pages, 0, size);
+	if (pages)
 		memory_poison((char *)pages + bytes, size - bytes);
-	}
+	return pages;
+}
+
+void *page_alloc(size_t bytes, size_t alignment)
+{
+	void *pages = page_alloc_uncleared(bytes, alignment);
+
+	if (pages)
+		mmu_clear_pages(pages, bytes);
 	return pages;
 }
 

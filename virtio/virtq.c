@@ -329,7 +329,7 @@ static bool alloc_ring(struct virtq_ring *q, uint16_t max_buffers)
 	if (q->max_buffers > 1 && virtio_has(q->vq.vdev, VIRTIO_F_INDIRECT_DESC)) {
 		/* Without memory for tables requests are chains of ring descriptors: nothing is lost but room. */
 		q->tables_bytes = sizeof(*q->tables) * q->max_buffers * size;
-		q->tables = dma_alloc(q->dma, q->tables_bytes, PAGE_SIZE, &q->tables_addr);
+		q->tables = dma_alloc_uncleared(q->dma, q->tables_bytes, PAGE_SIZE, &q->tables_addr);
 	}
 	return true;
 }

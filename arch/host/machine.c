@@ -249,6 +249,8 @@ void arch_init_memory(const struct boot_info *info) { (void)info; }
 
 void arch_init(const struct boot_info *info) { (void)info; }
 
+void arch_init_late(void) {}
+
 /* The image is not in the arena. */
 void arch_image_range(uint64_t *start, uint64_t *end) { *start = *end = 0; }
 

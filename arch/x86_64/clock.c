@@ -3,7 +3,8 @@
  * TSC's deadline register where the CPU has it, else from the local APIC's timer.
  *
  * Scaling is a multiplication by a fixed-point factor. It uses 128 bits, so it does not overflow and rounds down: time never
- * runs backwards.
+ * runs backwards. The factor is one word that changes once, when the rate is known better, to a larger one: whoever reads the time
+ * meanwhile, on whatever CPU, goes by either.
  */
 #include <arch/clock.h>
 
@@ -18,6 +19,7 @@
 
 #define LVT_DEADLINE (2u << 17)
 
+static struct rates rates;
 static uint64_t tsc_hz, lapic_hz;
 static uint64_t ns_per_tick;  /* 32 bits of fraction */
 static uint64_t ticks_per_ns; /* TICKS_SHIFT bits of fraction */
@@ -62,22 +64,32 @@ void clock_interrupt(void)
 		armed_ns = UINT64_MAX;
 }
 
+static void set_rate(uint64_t hz)
+{
+	tsc_hz = hz;
+	ns_per_tick = (NS_PER_S << 32) / hz;
+	ticks_per_ns = (hz << TICKS_SHIFT) / NS_PER_S;
+}
+
 void clock_init(void)
 {
 	deadline_mode = cpuid(1).ecx & BIT64(24);
-
-	struct rates rates = rates_find(!deadline_mode);
-
-	tsc_hz = rates.tsc_hz;
+	rates = rates_find(!deadline_mode);
 	lapic_hz = rates.lapic_hz;
-	ns_per_tick = (NS_PER_S << 32) / tsc_hz;
-	ticks_per_ns = (tsc_hz << TICKS_SHIFT) / NS_PER_S;
+	/* The highest rate that it may be, so that time never goes back when it becomes known better. */
+	set_rate(rates.tsc_hz + rates.tsc_hz * MIN(rates.error_ppm, 100000u) / 1000000);
 	lapic_timer_setup(VECTOR_TIMER | (deadline_mode ? LVT_DEADLINE : 0));
-	log_info("clock: TSC %u.%03u MHz (%s, error %u ppm)", (unsigned)(tsc_hz / 1000000), (unsigned)(tsc_hz / 1000 % 1000),
-	         rates.source, rates.error_ppm);
-	if (deadline_mode)
-		log_info("timer: TSC deadline, %s", lapic_is_x2apic() ? "x2APIC" : "xAPIC");
-	else
-		log_info("timer: %s at %u.%03u MHz", lapic_is_x2apic() ? "x2APIC" : "xAPIC", (unsigned)(lapic_hz / 1000000),
-		         (unsigned)(lapic_hz / 1000 % 1000));
+}
+
+void clock_refine(void)
+{
+	char timer[40] = "TSC deadline";
+
+	(void)rates_refine(&rates);
+	set_rate(rates.tsc_hz);
+	if (!deadline_mode)
+		format_text(timer, sizeof(timer), "at %u.%03u MHz", (unsigned)(lapic_hz / 1000000),
+		            (unsigned)(lapic_hz / 1000 % 1000));
+	log_info("clock: TSC %u.%03u MHz (%s, error %u ppm); timer: %s, %s", (unsigned)(tsc_hz / 1000000),
+	         (unsigned)(tsc_hz / 1000 % 1000), rates.source, rates.error_ppm, lapic_is_x2apic() ? "x2APIC" : "xAPIC", timer);
 }

@@ -27,3 +27,5 @@ void arch_init(const struct boot_info *boot)
 	clock_init();
 	cpu_irq_restore(IMPL_RFLAGS_IF);
 }
+
+void arch_init_late(void) { clock_refine(); }

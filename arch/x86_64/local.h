@@ -95,6 +95,7 @@ void fadt_write(const struct fadt_register *reg, uint32_t value); /* nothing whe
 
 /* clock.c */
 void clock_init(void);
+void clock_refine(void); /* once the boot has taken its time */
 void clock_interrupt(void);
 
 /* rates.c: how fast the TSC and the local APIC's timer count */
@@ -104,6 +105,7 @@ struct rates {
 	unsigned error_ppm;        /* of what was measured */
 };
 struct rates rates_find(bool want_lapic);
+bool rates_refine(struct rates *rates); /* once, at any later time; false: as they were */
 
 /* reference.c: counters of known rate that a PC may have */
 struct reference {

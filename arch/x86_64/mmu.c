@@ -86,7 +86,8 @@ static uint64_t *early_table(void)
 	if (page >= BIT64(32) || !is_ram(page, PAGE_SIZE))
 		panic("no RAM behind the image for page tables (at 0x%llx)", (unsigned long long)page);
 	early_end = page + PAGE_SIZE;
-	return memset((void *)page, 0, PAGE_SIZE);
+	mmu_clear_pages((void *)page, PAGE_SIZE);
+	return (uint64_t *)page;
 }
 
 static uint64_t *new_table(void) { return early ? early_table() : page_alloc(PAGE_SIZE, PAGE_SIZE); }

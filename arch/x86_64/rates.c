@@ -2,8 +2,9 @@
  * How fast the TSC and the local APIC's timer count.
  *
  * Told, where somebody tells: CPUID 15h and 16h, the hypervisors' leaf 40000010h, kvm-clock. Measured otherwise, both at once,
- * over a few milliseconds against a counter of known rate. Where there is none, the local APIC's timer is the reference: under
- * hypervisors it counts at 1 GHz, less where somebody chose so.
+ * against a counter of known rate, in two steps that do not hold up the boot: at first for a fraction of a millisecond, which is
+ * good enough for log lines and time-outs, and once devices are found over all the time since. Where there is no such counter, the
+ * local APIC's timer is the reference: under hypervisors it counts at 1 GHz, less where somebody chose so.
  *
  * A measurement takes the time between two ticks of the reference, each caught between two readings of the TSC. Between those the
  * hypervisor may take the CPU away; so each end is the best of a few ticks, and what uncertainty is left is the stated error.
@@ -19,10 +20,11 @@
 #define MHZ UINT64_C(1000000)
 #define GHZ UINT64_C(1000000000)
 
-#define HALVES_PER_SECOND 1000 /* one over the time that half a measurement takes: 1 ms */
-#define TICKS_TRIED 4          /* at each end */
-#define READS_MAX 100000       /* without a tick: the reference stands still */
-#define ERROR_MAX_PPM 10000    /* worse is not believed */
+#define FIRST_HALVES_PER_SECOND 8000 /* one over the time that half a measurement takes: at first ... */
+#define HALVES_PER_SECOND 1000       /* ... and at most, or where it is not refined later */
+#define TICKS_TRIED 4                /* at each end */
+#define READS_MAX 100000             /* without a tick: the reference stands still */
+#define ERROR_MAX_PPM 10000          /* worse is not believed */
 #define LVT_MASKED (1u << 16)
 
 #define LEAF_CRYSTAL 0x15
@@ -147,53 +149,107 @@ static uint64_t tsc_rate(const struct reference *reference, const struct tick *f
 	return (last->tsc - first->tsc) * reference->hz / MAX((last->count - first->count) & reference->mask, 1u);
 }
 
-/* Two halves: where they disagree, the reference has lost ticks or goes by another time. */
-static bool measure_with(const struct reference *reference, struct rates *rates)
+/* How far a result may be off: half of the doubt at each end, and what a tick is worth, as it may have come anywhere in that time. */
+static uint64_t span_error(const struct reference *reference, const struct tick *first, const struct tick *last)
 {
-	const uint32_t counts = reference->hz / HALVES_PER_SECOND;
-	struct tick first, middle, last;
+	return (first->doubt + last->doubt) / 2 * MHZ / MAX(last->tsc - first->tsc, UINT64_C(1)) +
+	       MHZ / MAX((last->count - first->count) & reference->mask, 1u);
+}
 
-	if (!catch_tick(reference, &first) || !catch_tick_after(reference, &first, counts, &middle) ||
-	    !catch_tick_after(reference, &middle, counts, &last))
-		return false;
-
-	uint64_t tsc = last.tsc - first.tsc, elapsed = MAX((last.count - first.count) & reference->mask, 1u);
-	uint64_t whole = tsc_rate(reference, &first, &last), half = tsc_rate(reference, &first, &middle);
-	uint64_t error = whole > half ? whole - half : half - whole;
-
-	if (whole == 0)
-		return false;
-	/* That, half of the doubt at each end, and what a tick is worth: it may have come anywhere in that time. */
-	error = error * MHZ / whole + (first.doubt + last.doubt) / 2 * MHZ / tsc + MHZ / elapsed;
-	if (error > ERROR_MAX_PPM) {
-		log_info("clock: %s is no good reference (error %llu ppm)", reference->name, (unsigned long long)error);
-		return false;
-	}
+/* Between a tick caught before, and another one. False: not believed. */
+static bool finish(const struct reference *reference, const struct tick *first, const struct tick *last, uint64_t error,
+                   struct rates *rates)
+{
 	*rates = (struct rates){.source = reference->name,
-	                        .tsc_hz = whole,
-	                        .lapic_hz = (uint64_t)(first.lapic - last.lapic) * reference->hz / elapsed,
-	                        .error_ppm = (unsigned)error};
-	return true;
+	                        .tsc_hz = tsc_rate(reference, first, last),
+	                        .lapic_hz = (uint64_t)(first->lapic - last->lapic) * reference->hz /
+	                                    MAX((last->count - first->count) & reference->mask, 1u),
+	                        .error_ppm = (unsigned)MIN(error, MHZ)};
+	return rates->tsc_hz && error <= ERROR_MAX_PPM;
+}
+
+/* Two halves: where they disagree, the reference has lost ticks or goes by another time. They grow until the result is good. */
+static bool measure_with(const struct reference *reference, uint32_t halves_per_second, struct tick *first, struct rates *rates)
+{
+	uint32_t counts = MAX(reference->hz / halves_per_second, 1u);
+	struct tick middle, last;
+	uint64_t error;
+
+	if (!catch_tick(reference, first) || !catch_tick_after(reference, first, counts, &middle))
+		return false;
+	do {
+		if (!catch_tick_after(reference, &middle, counts, &last))
+			return false;
+
+		uint64_t whole = MAX(tsc_rate(reference, first, &last), UINT64_C(1)), half = tsc_rate(reference, first, &middle);
+
+		error = (whole > half ? whole - half : half - whole) * MHZ / whole + span_error(reference, first, &last);
+		if (finish(reference, first, &last, error, rates))
+			return true;
+		middle = last;
+		counts *= 2;
+	} while (counts <= reference->hz / HALVES_PER_SECOND * 2);
+	log_info("clock: %s is no good reference (error %llu ppm)", reference->name, (unsigned long long)error);
+	return false;
 }
 
 /* The local APIC's timer counts down; as a reference it counts up. */
 static uint32_t lapic_read(void) { return 0u - lapic_timer_current(); }
 
+/* What rates_refine() goes on with. */
+static const struct reference *reference_in_use;
+static struct tick first_tick;
+
 static void measure(struct rates *rates)
 {
 	static const struct reference lapic = {"local APIC, taken as 1 GHz", 1000000000, UINT32_MAX, NULL, lapic_read, NULL};
-	bool done = false;
 
-	for (unsigned i = 0; i < reference_count && !done; i++) {
-		if (references[i].start()) {
-			done = measure_with(&references[i], rates);
-			references[i].stop();
+	for (unsigned i = 0; i < reference_count; i++) {
+		if (!references[i].start())
+			continue;
+		if (measure_with(&references[i], FIRST_HALVES_PER_SECOND, &first_tick, rates)) {
+			reference_in_use = &references[i];
+			return;
 		}
+		references[i].stop();
 	}
-	if (!done && !measure_with(&lapic, rates)) {
+	/* This one is needed for other things: all of it now. */
+	if (!measure_with(&lapic, HALVES_PER_SECOND, &first_tick, rates)) {
 		*rates = (struct rates){.source = "nothing, taken as 1 GHz", .tsc_hz = GHZ, .lapic_hz = GHZ, .error_ppm = MHZ};
 		log_warn("clock: no counter moves; times will be wrong");
 	}
+}
+
+/* The whole span since the first tick, as long as the reference has not come round meanwhile; else once more, longer. */
+static bool measure_again(const struct rates *former, struct rates *rates)
+{
+	const struct reference *reference = reference_in_use;
+	uint64_t counts = (clock_ticks() - first_tick.tsc) / MAX(former->tsc_hz / reference->hz, UINT64_C(1));
+	struct tick last;
+
+	if (counts > reference->mask / 2)
+		return measure_with(reference, HALVES_PER_SECOND, &first_tick, rates);
+	return catch_tick_after(reference, &first_tick, reference->hz / HALVES_PER_SECOND * 2, &last) &&
+	       finish(reference, &first_tick, &last, span_error(reference, &first_tick, &last), rates);
+}
+
+bool rates_refine(struct rates *rates)
+{
+	uint64_t bound = rates->tsc_hz * rates->error_ppm / MHZ;
+	struct rates again;
+	bool better;
+
+	if (!reference_in_use)
+		return false;
+	better = measure_again(rates, &again) && again.error_ppm < rates->error_ppm && again.tsc_hz <= rates->tsc_hz + bound &&
+	         again.tsc_hz >= rates->tsc_hz - bound;
+	reference_in_use->stop();
+	reference_in_use = NULL;
+	if (!better)
+		return false;
+	again.lapic_hz = rates->lapic_hz; /* its timer may have had other things to count */
+	*rates = again;
+	return true;
 }
 
 /* The local APIC's rate by the TSC's, which is known. */
@@ -204,7 +260,7 @@ static uint64_t measure_lapic(uint64_t tsc_hz)
 
 	do
 		ticks = clock_ticks() - start;
-	while (ticks < tsc_hz / 1000);
+	while (ticks < tsc_hz / HALVES_PER_SECOND);
 	return (uint64_t)(count - lapic_timer_current()) * tsc_hz / ticks;
 }
 

@@ -1,6 +1,7 @@
 /*
- * Counters of known rate that a PC may have, as references to measure others by: the ACPI power-management timer, the 8254 PIT and
- * the real-time clock. A microvm may lack each of them, so start() looks whether it is there. Nothing here waits.
+ * Counters of known rate that a PC may have, as references to measure others by: the ACPI power-management timer and the 8254 PIT.
+ * A microvm may lack both, so start() looks whether it is there. Nothing here waits. The real-time clock's ticks are too coarse for a
+ * boot that takes milliseconds.
  */
 #include <arch/mmio.h>
 #include <base/util.h>
@@ -51,64 +52,8 @@ static uint32_t pit_read(void)
 
 static void pit_stop(void) { pio_write8(PIT_CONTROL, (uint8_t)(pit_control & ~(CONTROL_SPEAKER | CONTROL_GATE))); }
 
-/* ---- RTC: its periodic flag, 8192 times a second, counted by whoever reads often enough ---- */
-
-#define RTC_INDEX 0x70
-#define RTC_DATA 0x71
-#define RTC_A 0x0a
-#define RTC_B 0x0b
-#define RTC_C 0x0c
-#define A_DIVIDER 0x70
-#define A_32768_HZ 0x20
-#define A_RATE_8192 0x03
-#define B_PERIODIC 0x40
-#define C_PERIODIC 0x40
-
-static uint8_t rtc_a, rtc_b;
-static uint32_t rtc_count;
-
-static uint8_t rtc_get(uint8_t reg)
-{
-	pio_write8(RTC_INDEX, reg);
-	return pio_read8(RTC_DATA);
-}
-
-static void rtc_set(uint8_t reg, uint8_t value)
-{
-	pio_write8(RTC_INDEX, reg);
-	pio_write8(RTC_DATA, value);
-}
-
-static bool rtc_start(void)
-{
-	rtc_a = rtc_get(RTC_A);
-	rtc_b = rtc_get(RTC_B);
-	/* A missing one reads as all ones. */
-	if ((rtc_a & A_DIVIDER) != A_32768_HZ)
-		return false;
-	rtc_set(RTC_A, A_32768_HZ | A_RATE_8192);
-	rtc_set(RTC_B, rtc_b | B_PERIODIC); /* emulations count only then; its line is masked */
-	rtc_get(RTC_C);
-	return true;
-}
-
-static uint32_t rtc_read(void)
-{
-	if (rtc_get(RTC_C) & C_PERIODIC)
-		rtc_count++;
-	return rtc_count;
-}
-
-static void rtc_stop(void)
-{
-	rtc_set(RTC_B, rtc_b);
-	rtc_set(RTC_A, rtc_a);
-	rtc_get(RTC_C);
-}
-
 const struct reference references[] = {
 	{"ACPI PM timer", 3579545, 0xffffff, pm_start, pm_read, nothing},
 	{"PIT", 1193182, 0xffff, pit_start, pit_read, pit_stop},
-	{"RTC", 8192, UINT32_MAX, rtc_start, rtc_read, rtc_stop},
 };
 const unsigned reference_count = ARRAY_SIZE(references);

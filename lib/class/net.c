@@ -35,7 +35,7 @@ struct net_pool *net_pool_create(unsigned count)
 
 	if (!pool)
 		return NULL;
-	pool->memory = page_alloc((size_t)count * NET_BUF_BYTES, PAGE_SIZE);
+	pool->memory = page_alloc_uncleared((size_t)count * NET_BUF_BYTES, PAGE_SIZE);
 	if (!pool->memory) {
 		page_free(pool, pool_bytes(count));
 		return NULL;

@@ -31,7 +31,7 @@ struct net_buf {
 	int status; /* after transmission: 0; -EIO: the device broke; -EINVAL: empty, longer than mtu and header, in too many pieces */
 };
 
-/* Buffers of NET_BUF_BYTES each, `count` of them, from page_alloc(). NULL: no memory. */
+/* Buffers of NET_BUF_BYTES each, `count` of them, from page_alloc_uncleared(). NULL: no memory. */
 struct net_pool *net_pool_create(unsigned count);
 void net_pool_destroy(struct net_pool *pool); /* what is still out keeps it in place until it is back */
 /* NULL: none free. Its data is behind the headroom, length 0, more and done NULL. */

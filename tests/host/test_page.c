@@ -69,6 +69,11 @@ static void test_top_down_and_zeroed(void **state)
 	assert_ptr_equal(again, last);
 	for (unsigned i = 0; i < PAGE_SIZE; i++)
 		assert_int_equal(again[i], 0);
+	memset(again, 0xee, PAGE_SIZE);
+	page_free(again, PAGE_SIZE);
+	again = page_alloc_uncleared(PAGE_SIZE, PAGE_SIZE);
+	assert_ptr_equal(again, last);
+	assert_int_equal(again[PAGE_SIZE - 1], 0xee);
 	page_free(again, PAGE_SIZE);
 	page_free(next, PAGE_SIZE + 1);
 	page_free(NULL, 5);

@@ -16,6 +16,8 @@ volatile void *mmu_map_device(uint64_t phys, uint64_t size);
 const void *mmu_map_firmware(uint64_t phys, uint64_t size);
 
 /* uint64_t mmu_virt_to_phys(const void *virt), in <impl/mmu.h>: the physical address of RAM that the kernel owns: image, pages, stacks,
- * heap; physically contiguous over all of one object. */
+ * heap; physically contiguous over all of one object.
+ *
+ * void mmu_clear_pages(void *pages, size_t bytes), there as well: whole pages of RAM to zeros, as fast as it goes. */
 
 #endif

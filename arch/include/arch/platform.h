@@ -13,9 +13,11 @@ struct boot_info;
 
 extern const char arch_name[]; /* "x86_64" */
 
-/* First: page tables for all of RAM (before page_init()). Second: interrupts, clocks (after page_init() and acpi_init()). */
+/* First: page tables for all of RAM (before page_init()). Second: interrupts, clocks (after page_init() and acpi_init()). Third: what
+ * is better done when devices are found and time has passed. */
 void arch_init_memory(const struct boot_info *boot);
 void arch_init(const struct boot_info *boot);
+void arch_init_late(void);
 
 /* For page_init(): the physical range that the image takes, with the page tables that arch_init_memory() put behind it. */
 void arch_image_range(uint64_t *start, uint64_t *end);

@@ -39,6 +39,8 @@ struct dma_device {
 
 /* Zeroed memory that driver and device share, page-aligned at least; NULL: none. */
 [[gnu::warn_unused_result]] void *dma_alloc(struct dma_device *dma, size_t size, size_t alignment, dma_addr_t *addr);
+/* What page_alloc_uncleared() is to page_alloc(); a backend that isolates the device gives zeros all the same. */
+[[gnu::warn_unused_result]] void *dma_alloc_uncleared(struct dma_device *dma, size_t size, size_t alignment, dma_addr_t *addr);
 void dma_free(struct dma_device *dma, void *memory, size_t size, dma_addr_t addr);
 
 /* DMA_ERROR: the backend has no room now. */

@@ -17,7 +17,9 @@ void page_init(const struct boot_info *boot, uint64_t image_start, uint64_t imag
 
 /* `bytes` rounded up to pages, aligned to `alignment` (a power of two, at least a page), zeroed. NULL: none that large. */
 [[gnu::warn_unused_result]] void *page_alloc(size_t bytes, size_t alignment);
-void page_free(void *pages, size_t bytes); /* all or a part of what page_alloc() gave; NULL is nothing */
+/* The same, but holding whatever it holds: for much memory that is written before it is read. Clearing it would be most of the boot. */
+[[gnu::warn_unused_result]] void *page_alloc_uncleared(size_t bytes, size_t alignment);
+void page_free(void *pages, size_t bytes); /* all or a part of what these gave; NULL is nothing */
 
 /* The heap: move its end by `delta` bytes, new ones zeroed; the former end, or NULL when the way is blocked. */
 void *page_heap_grow(intptr_t delta);

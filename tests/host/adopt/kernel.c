@@ -50,6 +50,13 @@ void *page_alloc(size_t bytes, size_t alignment)
 	return NULL;
 }
 
+void *page_alloc_uncleared(size_t bytes, size_t alignment)
+{
+	void *pages = page_alloc(bytes, alignment);
+
+	return pages ? memset(pages, 0xa5, bytes) : NULL;
+}
+
 void page_free(void *pages, size_t bytes)
 {
 	size_t first = (size_t)((uint8_t *)pages - ram) / PAGE_SIZE;
@@ -77,6 +84,11 @@ void *dma_alloc(struct dma_device *dma, size_t size, size_t alignment, dma_addr_
 	if (memory)
 		*addr = mmu_virt_to_phys(memory);
 	return memory;
+}
+
+void *dma_alloc_uncleared(struct dma_device *dma, size_t size, size_t alignment, dma_addr_t *addr)
+{
+	return dma_alloc(dma, size, alignment, addr);
 }
 
 void dma_free(struct dma_device *dma, void *memory, size_t size, dma_addr_t addr)
