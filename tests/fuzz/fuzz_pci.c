@@ -63,15 +63,19 @@ static uint64_t bar_mask(const struct model_function *function, unsigned bar)
 	return mask;
 }
 
-/* Whether a BAR of the function, as it is set now, holds that address. */
+/* Whether a BAR of the function, as it is set now, holds that address. One that cannot be written tells by its ones how large it is, like any. */
 static bool holds(const struct model_function *function, unsigned bar, bool io, uint64_t address)
 {
 	uint64_t low = model_get(function, 0x10 + 4 * bar, 4), mask = bar_mask(function, bar) & (io ? ~3u : ~15u);
 	bool is_64 = !io && (low & 6) == 4 && bar < 5;
 
-	if ((low & 1) != io || (!mask && !is_64))
+	if ((low & 1) != io)
 		return false;
 	low &= io ? ~UINT64_C(3) : ~UINT64_C(15);
+	if (!mask && !is_64)
+		mask = low;
+	if (!mask && !is_64)
+		return false;
 	if (is_64) {
 		low |= (uint64_t)model_get(function, 0x14 + 4 * bar, 4) << 32;
 		mask |= bar_mask(function, bar + 1) << 32;
