@@ -376,7 +376,7 @@ int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, cons
 	q->in_order = virtio_has(vdev, VIRTIO_F_IN_ORDER);
 	q->io_order = virtio_has(vdev, VIRTIO_F_ORDER_PLATFORM);
 	q->notification_data = virtio_has(vdev, VIRTIO_F_NOTIFICATION_DATA);
-	q->exact_lengths = !vdev->legacy;
+	q->exact_lengths = !vdev->legacy && !spec->loose_lengths;
 
 	q->setup.size = size;
 	q->memory_bytes = packed ? packed_layout(size, &q->setup) : split_layout(size, &q->setup);

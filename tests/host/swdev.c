@@ -207,7 +207,8 @@ static void check_config_access(struct swdev *dev, uint32_t offset, unsigned wid
 		return;
 	}
 	in = (offset - field->offset) % field->width;
-	if (!(width == field->width && in == 0) && !(field->width == 8 && width == 4 && in % 4 == 0))
+	if (!(width == field->width && in == 0) && !(field->width == 8 && width == 4 && in % 4 == 0) &&
+	    !(field->is_union && offset % width == 0))
 		swdev_violation(dev, "config %s of %u bytes at %u: the field has %u bytes", what, width, offset, field->width);
 	if (field->feature >= 0 && !(dev->told_features & FEATURE((unsigned)field->feature)))
 		swdev_violation(dev, "config %s at %u: feature %d is not offered", what, offset, field->feature);

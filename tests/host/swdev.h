@@ -65,6 +65,7 @@ struct swdev_field {
 	bool writable;
 	bool any_time;          /* written at any time */
 	bool after_features_ok; /* not read before FEATURES_OK */
+	bool is_union;          /* of fields of any width */
 };
 
 /* `bit` may be accepted only together with one of needs_any. */

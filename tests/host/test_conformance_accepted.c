@@ -16,6 +16,7 @@
 #include <virtio/virtio.h>
 
 #include "swdev_impl.h"
+#include "swdev_input.h"
 #include "swdev_types.h"
 #include "swdev_work.h"
 
@@ -33,6 +34,7 @@ static const struct {
          1},
 	{&swdev_console, FEATURE(CONSOLE_F_SIZE) | FEATURE(CONSOLE_F_EMERG_WRITE), 2},
 	{&swdev_entropy, 0, 1},
+	{&swdev_input, 0, 2},
 };
 
 #define RESERVED                                                                                                                 \
