@@ -123,6 +123,23 @@ endef
 $(B)/vireo.elf: $(IMAGE_OBJ) linker/$(ARCH).ld tools/ksyms.sh $(B)/objects $(B)/flags
 	$(link_image)
 
+# A bzImage: the setup, then the image as it lies in memory. The same without the setup is a flat binary for loaders that want one.
+all: $(B)/vireo.bzImage $(B)/vireo.bin
+$(B)/boot/efi_stub.c.o: CFLAGS_OBJ += -fpie
+SETUP := $(B)/boot/bzimage/setup
+$(SETUP).o: boot/bzimage/setup.S $(B)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CFLAGS_KERNEL) -c -o $@ $<
+$(B)/%.bin: $(B)/%.elf
+	$(Q)$(OBJCOPY) -O binary $< $@
+$(B)/%.bzImage: $(B)/%.elf $(B)/%.bin $(SETUP).o boot/bzimage/setup.ld
+	$(call say,LD,$@)
+	$(Q)$(LD) -m elf_x86_64 --no-warn-rwx-segments --no-warn-execstack -T boot/bzimage/setup.ld --just-symbols=$< -o $@.setup $(SETUP).o
+	$(Q)$(OBJCOPY) -O binary $@.setup $@.front
+	$(Q)cat $@.front $(<:.elf=.bin) > $@
+	@rm -f $@.setup $@.front
+
 $(B)/%.stripped.elf: $(B)/%.elf
 	$(Q)$(STRIP) -o $@ $<
 
@@ -280,8 +297,14 @@ tsan: ## the rings against a device on another thread, under the thread sanitize
 	@RING_BUFFERS=$(RING_BUFFERS) TIMEOUT=3600 $(MAKE) --no-print-directory test-host HOST_KIND=tsan
 	@cat $(BUILD)/host/tsan/test_threads.log
 
-test-system: $(B)/vireo.elf need-run ## boot the image in a VMM (QEMU=...) and check its effects from outside; PYTEST="-k blk" selects
-	$(call need,run the system tests,python3-pytest python3-pytest-xdist)
+# What takes the firmware's place where a test loads the image by itself.
+$(B)/tests/loader.bin: tests/system/loader.S | need-build
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CC_TARGET) -m32 -c -o $@.o $<
+	$(Q)$(LD) -m elf_i386 -Ttext=0xffff0000 -e start --oformat binary -o $@ $@.o
+
+test-system: $(B)/vireo.elf $(B)/vireo.bzImage $(B)/vireo.bin $(B)/tests/loader.bin need-run ## boot the image in a VMM (QEMU=...) and check its effects from outside; PYTEST="-k blk" selects
+	$(call need,run the system tests,python3-pytest python3-pytest-xdist ovmf mtools)
 	@VIREO_IMAGE=$(abspath $(B)/vireo.elf) tools/test-system $(BUILD)/system -n 2 $(PYTEST)
 
 conformance: ## the driver requirements of virtio 1.4 by area, and whether the last `make test` shows those that are kept

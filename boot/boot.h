@@ -5,6 +5,8 @@
 #ifndef BOOT_BOOT_H
 #define BOOT_BOOT_H
 
+#include <stdbool.h>
+
 #include <base/boot_info.h>
 
 /* Types of a memory range in the firmware's map, which PVH and the Linux protocol share. */
@@ -16,7 +18,22 @@ struct e820_entry {
 };
 
 /* Fill boot->memory from a firmware's map, in any order, with overlaps or nonsense in it. `entry` gives the index-th. */
-void boot_memory(struct boot_info *boot, const void *map, unsigned count,
+void boot_memory(struct boot_info *boot, const void *map, uint64_t count,
                  struct e820_entry (*entry)(const void *map, unsigned index));
+
+/* For loaders that tell no map, only how much RAM there is from 0 and from 1 MiB on, in KiB. */
+void boot_memory_sizes(struct boot_info *boot, uint64_t low_kib, uint64_t high_kib);
+
+/* Whether [base, base + size) is mapped this early: not at 0, and below 4 GiB. */
+bool boot_reachable(uint64_t base, uint64_t size);
+
+/* The string at a physical address; "" and a warning where it is out of reach or does not end. 0 is no string, without a warning. */
+const char *boot_text(uint64_t address, const char *what);
+
+/* One more module; one that cannot be is left out, with a warning. The memory map is known by then. */
+void boot_module(struct boot_info *boot, uint64_t base, uint64_t size, const char *cmdline);
+
+/* A device tree; it is a module, too, so that its memory is kept. 0 is none, without a warning. */
+void boot_device_tree(struct boot_info *boot, uint64_t address);
 
 #endif

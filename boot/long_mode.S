@@ -75,13 +75,14 @@ boot_long_mode:
 
 	.section .rodata.boot, "a"
 	.balign 8
+	.globl boot_gdt
 boot_gdt:
 	.quad 0
 	.quad 0x00af9a000000ffff /* 64-bit code */
 	.quad 0x00cf92000000ffff /* data */
-boot_gdt_end:
+	.quad 0x00cf9a000000ffff /* 32-bit code */
 boot_gdt_register:
-	.word boot_gdt_end - boot_gdt - 1
+	.word BOOT_GDT_BYTES - 1
 	.quad boot_gdt
 
 	.section .bss.boot, "aw", @nobits

@@ -1,19 +1,13 @@
 /*
  * The PVH boot protocol (Xen's "x86/HVM direct boot ABI"): the loader hands over a struct hvm_start_info, which points to the
- * memory map, the command line and the modules. QEMU, Cloud Hypervisor, Firecracker and others speak it.
- *
- * The loader is trusted as far as it must be, it placed this code. Counts are bounded all the same, and what lies beyond the
- * 4 GiB that are mapped this early is taken as not given.
- */
+ * memory map, the command line and the modules. QEMU, Cloud Hypervisor, Firecracker and others speak it. */
 #include "boot.h"
 
 #include <arch/platform.h>
 #include <base/log.h>
 #include <base/program.h>
-#include <base/util.h>
 
 #define START_MAGIC 0x336ec578
-#define REACH BIT64(32)
 
 struct hvm_start_info {
 	uint32_t magic, version, flags, module_count;
@@ -35,10 +29,6 @@ _Static_assert(sizeof(struct hvm_memory) == 24, "hvm_memmap_table_entry");
 
 void pvh_start(const struct hvm_start_info *start);
 
-static bool reachable(uint64_t base, uint64_t size) { return base != 0 && base < REACH && size <= REACH - base; }
-
-static const char *text(uint64_t address) { return reachable(address, 1) ? (const char *)address : ""; }
-
 static struct e820_entry memory_entry(const void *map, unsigned index)
 {
 	const struct hvm_memory *m = (const struct hvm_memory *)map + index;
@@ -50,7 +40,7 @@ static void take_memory(struct boot_info *boot, const struct hvm_start_info *sta
 {
 	if (start->version == 0 || start->memory_count == 0)
 		panic("PVH: the loader gave no memory map (hvm_start_info version %u)", start->version);
-	if (!reachable(start->memory_map, (uint64_t)start->memory_count * sizeof(struct hvm_memory)))
+	if (!boot_reachable(start->memory_map, (uint64_t)start->memory_count * sizeof(struct hvm_memory)))
 		panic("PVH: the memory map is out of reach (at 0x%llx, %u entries)", (unsigned long long)start->memory_map,
 		      start->memory_count);
 	boot_memory(boot, (const void *)start->memory_map, start->memory_count, memory_entry);
@@ -61,20 +51,12 @@ static void take_modules(struct boot_info *boot, const struct hvm_start_info *st
 	const struct hvm_module *module = (const struct hvm_module *)start->modules;
 	uint32_t count = start->module_count;
 
-	if (count && !reachable(start->modules, (uint64_t)count * sizeof(*module))) {
+	if (count && !boot_reachable(start->modules, (uint64_t)count * sizeof(*module))) {
 		log_warn("PVH: the module list is out of reach, %u modules left out", count);
 		return;
 	}
-	for (uint32_t i = 0; i < count; i++) {
-		if (boot->module_count == BOOT_MODULE_MAX || module[i].base + module[i].size < module[i].base) {
-			log_warn("PVH: module %u left out (%s)", i,
-			         boot->module_count == BOOT_MODULE_MAX ? "too many" : "it wraps around");
-			continue;
-		}
-		boot->module[boot->module_count++] = (struct boot_module){.base = module[i].base,
-		                                                          .size = module[i].size,
-		                                                          .cmdline = text(module[i].cmdline)};
-	}
+	for (uint32_t i = 0; i < count && i <= BOOT_MODULE_MAX; i++)
+		boot_module(boot, module[i].base, module[i].size, boot_text(module[i].cmdline, "module's command line"));
 }
 
 void pvh_start(const struct hvm_start_info *start)
@@ -84,7 +66,7 @@ void pvh_start(const struct hvm_start_info *start)
 	if (start->magic != START_MAGIC)
 		panic("PVH: no hvm_start_info at 0x%llx (magic 0x%x)", (unsigned long long)(uintptr_t)start, start->magic);
 	boot.protocol = "pvh";
-	boot.cmdline = text(start->cmdline);
+	boot.cmdline = boot_text(start->cmdline, "command line");
 	boot.rsdp = start->rsdp;
 	take_memory(&boot, start);
 	take_modules(&boot, start);

@@ -245,7 +245,7 @@ bool host_overlaps_ram(uint64_t phys, uint64_t size)
 	return phys < ram->base + ram->size && ram->base < phys + size;
 }
 
-void arch_init_memory(const struct boot_info *info) { (void)info; }
+void arch_init_memory(struct boot_info *info) { (void)info; }
 
 void arch_init(const struct boot_info *info) { (void)info; }
 

@@ -184,11 +184,44 @@ static void map_loader_text(const char *text)
 	map((uintptr_t)text, (uintptr_t)text + strlen(text) + 1, PTE_PRESENT | no_execute, 0, false);
 }
 
-void arch_init_memory(const struct boot_info *boot)
+/* What the CPU does not address is nobody's, whatever the loader says. */
+static void drop_out_of_reach(struct boot_info *boot)
+{
+	uint64_t lost = 0;
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < boot->memory_count; i++) {
+		struct memory_range *m = &boot->memory[i];
+		uint64_t beyond = m->base + m->size > limit ? m->base + m->size - MAX(m->base, limit) : 0;
+
+		lost += m->kind == MEMORY_RAM ? beyond : 0;
+		m->size -= beyond;
+		if (m->size)
+			boot->memory[kept++] = *m;
+	}
+	boot->memory_count = kept;
+	if (lost)
+		log_warn("memory map: 0x%llx bytes of RAM lie beyond the CPU's reach (0x%llx)", (unsigned long long)lost,
+		         (unsigned long long)limit);
+	kept = 0;
+	for (unsigned i = 0; i < boot->module_count; i++) {
+		const struct boot_module *module = &boot->module[i];
+
+		if (module->base >= PAGE_SIZE && module->base < limit && module->size <= limit - module->base)
+			boot->module[kept++] = *module;
+		else
+			log_warn("module of 0x%llx bytes at 0x%llx left out: out of reach", (unsigned long long)module->size,
+			         (unsigned long long)module->base);
+	}
+	boot->module_count = kept;
+}
+
+void arch_init_memory(struct boot_info *boot)
 {
 	descriptors_init();
 	boot_info = boot;
 	detect();
+	drop_out_of_reach(boot);
 
 	const uint64_t data = PTE_PRESENT | PTE_WRITABLE | no_execute, constant = PTE_PRESENT | no_execute;
 

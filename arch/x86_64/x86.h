@@ -8,6 +8,8 @@
 #define SELECTOR_CODE 0x08
 #define SELECTOR_DATA 0x10
 #define SELECTOR_TSS 0x18
+#define SELECTOR_CODE32 0x18 /* in boot's descriptors, which have no TSS */
+#define BOOT_GDT_BYTES 32
 
 #define CR0_PE 0x1
 #define CR0_MP 0x2
@@ -16,6 +18,7 @@
 #define CR0_PG 0x80000000
 #define CR4_PAE 0x20
 #define CR4_OSFXSR 0x200
+#define CR4_LA57 0x1000
 #define CR4_OSXMMEXCPT 0x400
 
 #define MSR_APIC_BASE 0x1b

@@ -10,7 +10,7 @@
 
 #define SPAN 0x40000u /* the addresses of the random maps */
 #define UNIT 0x200u
-#define ENTRIES_MAX 24
+#define RANDOM_MAX 24
 
 static struct boot_info boot;
 
@@ -90,9 +90,9 @@ static void test_bad_entries(void **state)
 	take(map, 4);
 	assert_int_equal(boot.memory_count, 1);
 	check_range(0, 0x1000, 0x1000, MEMORY_RAM);
-	assert_int_equal(count_in(host_console_text(), "memory map: entry 1 is bad"), 1);
-	assert_int_equal(count_in(host_console_text(), "memory map: entry 2 is bad"), 1);
-	assert_int_equal(count_in(host_console_text(), "\n"), 2);
+	/* The first pass takes what is not RAM. */
+	assert_int_equal(count_in(host_console_text(), "memory map: 2 of 4 entries are bad, left out (entry 2: "), 1);
+	assert_int_equal(count_in(host_console_text(), "\n"), 1);
 }
 
 static void test_too_many(void **state)
@@ -104,7 +104,53 @@ static void test_too_many(void **state)
 		map[i] = (struct e820_entry){i * 0x2000, 0x1000, E820_RAM};
 	take(map, BOOT_MEMORY_MAX + 2);
 	assert_int_equal(boot.memory_count, BOOT_MEMORY_MAX);
-	assert_int_equal(count_in(host_console_text(), "left out"), 2);
+	assert_int_equal(count_in(host_console_text(), "too long (130 entries), 2 left out"), 1);
+	assert_int_equal(count_in(host_console_text(), "\n"), 1);
+}
+
+/* Neighbours of one kind are one range, whatever order they come in. */
+static void test_neighbours(void **state)
+{
+	static const struct e820_entry map[] = {
+		{0x3000, 0x1000, E820_RAM}, {0x1000, 0x1000, E820_RAM}, {0x2000, 0x1000, E820_RAM},
+		{0x5000, 0x800, E820_NVS},  {0x5800, 0x800, E820_ACPI}, {0x6000, 0x1000, E820_RAM},
+	};
+
+	(void)state;
+	take(map, 6);
+	assert_int_equal(boot.memory_count, 3);
+	check_range(0, 0x1000, 0x3000, MEMORY_RAM);
+	check_range(1, 0x5000, 0x1000, MEMORY_FIRMWARE);
+	check_range(2, 0x6000, 0x1000, MEMORY_RAM);
+	assert_string_equal(host_console_text(), "");
+}
+
+/* A count that no map has: bounded work, one line. */
+static void test_endless(void **state)
+{
+	static struct e820_entry map[ENTRIES_MAX];
+
+	(void)state;
+	memset(&boot, 0, sizeof(boot));
+	map[7] = (struct e820_entry){0x1000, 0x1000, E820_RAM};
+	boot_memory(&boot, map, UINT64_MAX, entry);
+	assert_int_equal(boot.memory_count, 1);
+	assert_int_equal(count_in(host_console_text(), "memory map: too long"), 1);
+	assert_int_equal(count_in(host_console_text(), "\n"), 1);
+}
+
+static void test_sizes(void **state)
+{
+	(void)state;
+	memset(&boot, 0, sizeof(boot));
+	boot_memory_sizes(&boot, 639, 64 << 10);
+	assert_int_equal(boot.memory_count, 2);
+	check_range(0, 0, 0x9f000, MEMORY_RAM);
+	check_range(1, 0x100000, 64 << 20, MEMORY_RAM);
+	memset(&boot, 0, sizeof(boot));
+	boot_memory_sizes(&boot, UINT64_MAX, UINT64_MAX);
+	check_range(0, 0, 0xa0000, MEMORY_RAM);
+	check_range(1, 0x100000, UINT64_C(0xfff00000), MEMORY_RAM);
 }
 
 static bool covers(const struct e820_entry *e, uint64_t base, uint64_t size)
@@ -165,8 +211,8 @@ static void test_random(void **state)
 
 	(void)state;
 	for (unsigned round = 0; round < 2000; round++) {
-		struct e820_entry map[ENTRIES_MAX];
-		unsigned count = 1 + (unsigned)(next_random(&seed) % ENTRIES_MAX);
+		struct e820_entry map[RANDOM_MAX];
+		unsigned count = 1 + (unsigned)(next_random(&seed) % RANDOM_MAX);
 
 		for (unsigned i = 0; i < count; i++) {
 			uint64_t alignment = next_random(&seed) % 2 ? UNIT : PAGE_SIZE;
@@ -185,7 +231,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_ordinary, set_up),    cmocka_unit_test_setup(test_holes_in_ram, set_up),
 		cmocka_unit_test_setup(test_bad_entries, set_up), cmocka_unit_test_setup(test_too_many, set_up),
-		cmocka_unit_test_setup(test_random, set_up),
+		cmocka_unit_test_setup(test_random, set_up),      cmocka_unit_test_setup(test_neighbours, set_up),
+		cmocka_unit_test_setup(test_endless, set_up),     cmocka_unit_test_setup(test_sizes, set_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -240,16 +240,18 @@ class VM:
 
     # ---- life ----
 
+    def boot_arguments(self):
+        """How the image comes into the machine."""
+        return ["-kernel", str(self.image), "-append", " ".join(self.words + ([self.slots] if self.slots else []))]
+
     def command(self):
         machine = list(MACHINES[self.machine])
         if self.machine_options:
             machine[1] += "," + self.machine_options
-        words = self.words + ([self.slots] if self.slots else [])
         command = [QEMU, *machine, "-nodefaults", "-display", "none", "-no-reboot", "-accel", "tcg", "-m", self.memory,
                    "-smp", self.cpus, "-chardev", "stdio,id=com1,signal=off", "-serial", "chardev:com1",
                    "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
-                   "-qmp", f"unix:{self.directory}/qmp,server=on,wait=off",
-                   "-kernel", str(self.image), "-append", " ".join(words)]
+                   "-qmp", f"unix:{self.directory}/qmp,server=on,wait=off", *self.boot_arguments()]
         if self.mmio:
             command += ["-global", f"virtio-mmio.force-legacy={'on' if self.mmio_version == 1 else 'off'}"]
         if self.cpu:

@@ -13,9 +13,9 @@ struct boot_info;
 
 extern const char arch_name[]; /* "x86_64" */
 
-/* First: page tables for all of RAM (before page_init()). Second: interrupts, clocks (after page_init() and acpi_init()). Third: what
- * is better done when devices are found and time has passed. */
-void arch_init_memory(const struct boot_info *boot);
+/* First: page tables for all of RAM, after what is out of reach is dropped (before page_init()). Second: interrupts, clocks (after
+ * page_init() and acpi_init()). Third: what is better done when devices are found and time has passed. */
+void arch_init_memory(struct boot_info *boot);
 void arch_init(const struct boot_info *boot);
 void arch_init_late(void);
 

@@ -20,16 +20,18 @@ struct memory_range {
 
 struct boot_module {
 	uint64_t base, size; /* bytes, physical */
-	const char *cmdline; /* never NULL */
+	const char *cmdline; /* never NULL; by Multiboot's habit its first word is the module's name */
 };
 
 #define BOOT_MEMORY_MAX 128
 #define BOOT_MODULE_MAX 8
 
 struct boot_info {
-	const char *protocol; /* "pvh", ... */
+	const char *protocol; /* "pvh", ...: docs/building.md has all */
 	const char *cmdline;  /* never NULL */
 	uint64_t rsdp;        /* physical, 0: none told */
+	uint64_t dtb;         /* a device tree: physical, 0: none told */
+	uint64_t epoch;       /* the firmware's time at boot: seconds since 1970, UTC; 0: none told */
 	unsigned memory_count, module_count;
 	struct memory_range memory[BOOT_MEMORY_MAX]; /* sorted by base, without overlaps */
 	struct boot_module module[BOOT_MODULE_MAX];

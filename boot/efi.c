@@ -1,0 +1,89 @@
+/*
+ * EFI: what the stub has gathered before it left the firmware's services, made a boot_info.
+ */
+#include "efi.h"
+
+#include <arch/platform.h>
+#include <base/log.h>
+#include <base/program.h>
+#include <base/util.h>
+
+#define EFI_PAGE_SHIFT 12
+
+/* EFI_MEMORY_TYPE: what is the loader's and the boot services' is free once those have ended. */
+enum {
+	EFI_LOADER_CODE = 1,
+	EFI_LOADER_DATA,
+	EFI_BOOT_CODE,
+	EFI_BOOT_DATA,
+	EFI_CONVENTIONAL = 7,
+	EFI_ACPI_RECLAIM = 9,
+	EFI_ACPI_NVS,
+};
+
+struct efi_descriptor {
+	uint32_t type, pad;
+	uint64_t physical, virtual, pages, attributes;
+};
+_Static_assert(sizeof(struct efi_descriptor) == 40, "EFI_MEMORY_DESCRIPTOR");
+
+void efi_start(const struct efi_handoff *handoff);
+
+struct map {
+	const uint8_t *first;
+	uint64_t stride;
+};
+
+static uint32_t type_of(uint32_t type)
+{
+	switch (type) {
+	case EFI_LOADER_CODE:
+	case EFI_LOADER_DATA:
+	case EFI_BOOT_CODE:
+	case EFI_BOOT_DATA:
+	case EFI_CONVENTIONAL:
+		return E820_RAM;
+	case EFI_ACPI_RECLAIM:
+		return E820_ACPI;
+	case EFI_ACPI_NVS:
+		return E820_NVS;
+	default:
+		return E820_RESERVED;
+	}
+}
+
+static struct e820_entry memory_entry(const void *map, unsigned index)
+{
+	const struct map *m = map;
+	const struct efi_descriptor *d = (const struct efi_descriptor *)(m->first + index * m->stride);
+	uint64_t size = d->pages > UINT64_MAX >> EFI_PAGE_SHIFT ? UINT64_MAX : d->pages << EFI_PAGE_SHIFT;
+
+	return (struct e820_entry){.base = d->physical, .size = size, .type = type_of(d->type)};
+}
+
+void boot_memory_efi(struct boot_info *boot, const void *first, uint64_t size, uint64_t stride)
+{
+	struct map map = {.first = first, .stride = stride};
+
+	if (stride < sizeof(struct efi_descriptor) || stride % sizeof(uint64_t))
+		log_warn("efi: memory map with descriptors of %llu bytes", (unsigned long long)stride);
+	else
+		boot_memory(boot, &map, size / stride, memory_entry);
+}
+
+void efi_start(const struct efi_handoff *handoff)
+{
+	static struct boot_info boot;
+
+	boot.protocol = "efi";
+	boot.cmdline = boot_text(handoff->cmdline, "command line");
+	boot.rsdp = handoff->rsdp;
+	boot.epoch = handoff->epoch;
+	boot_memory_efi(&boot, (const void *)(uintptr_t)handoff->map, handoff->map_size, handoff->map_stride);
+	if (!boot.memory_count)
+		panic("efi: the firmware tells of no memory");
+	if (handoff->initrd_size)
+		boot_module(&boot, handoff->initrd, handoff->initrd_size, "");
+	boot_device_tree(&boot, handoff->dtb);
+	kernel_main(&boot);
+}
