@@ -345,6 +345,7 @@ EFI_CALL efi_status efi_stub(void *handle, struct efi_system_table *system)
 	}
 	memory += EFI_HANDOFF_BYTES + CMDLINE_MAX;
 	memcpy(memory, image_start, flat_bytes);
+	system->out->output_string(system->out, u"\r\n"); /* firmware clears screens; lines of ours begin at a line's start */
 	status = leave_services(&stub, handle, image_bytes);
 	if (status)
 		return status;
