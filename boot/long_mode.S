@@ -65,6 +65,11 @@ boot_long_mode:
 	xorl %eax, %eax
 	movl %eax, %fs
 	movl %eax, %gs
+	/* What a CPU has of its own is behind GS. */
+	movl $MSR_GS_BASE, %ecx
+	movl $boot_cpu, %eax
+	xorl %edx, %edx
+	wrmsr
 	fninit
 	movl %ebx, %edi
 	movl %ebp, %eax

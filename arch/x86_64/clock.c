@@ -4,7 +4,7 @@
  *
  * Scaling is a multiplication by a fixed-point factor. It uses 128 bits, so it does not overflow and rounds down: time never
  * runs backwards. The factor is one word that changes once, when the rate is known better, to a larger one: whoever reads the time
- * meanwhile, on whatever CPU, goes by either.
+ * meanwhile, on whatever CPU, goes by either. Each CPU adds to its TSC what it is behind the first one's (smp.c).
  */
 #include <arch/clock.h>
 
@@ -23,7 +23,6 @@ static struct rates rates;
 static uint64_t tsc_hz, lapic_hz;
 static uint64_t ns_per_tick;  /* 32 bits of fraction */
 static uint64_t ticks_per_ns; /* TICKS_SHIFT bits of fraction */
-static uint64_t armed_ns = UINT64_MAX;
 static bool deadline_mode;
 
 static uint64_t scale(uint64_t value, uint64_t factor, unsigned shift)
@@ -33,7 +32,8 @@ static uint64_t scale(uint64_t value, uint64_t factor, unsigned shift)
 
 uint64_t clock_hz(void) { return tsc_hz; }
 
-uint64_t clock_ns(void) { return scale(clock_ticks() - boot_ticks, ns_per_tick, 32); }
+/* 0 until there is a rate: so early, GS leads nowhere yet. */
+uint64_t clock_ns(void) { return tsc_hz ? scale(clock_ticks() - boot_ticks, ns_per_tick, 32) : 0; }
 
 /* The local APIC's timer has 32 bits: a long wait ends early, and clock_interrupt() goes on. */
 static void start_countdown(uint64_t deadline_ns)
@@ -45,23 +45,25 @@ static void start_countdown(uint64_t deadline_ns)
 
 void clock_arm(uint64_t deadline_ns)
 {
-	armed_ns = deadline_ns;
+	this_cpu()->armed_ns = deadline_ns;
 	if (deadline_ns == UINT64_MAX && deadline_mode)
 		wrmsr(MSR_TSC_DEADLINE, 0);
 	else if (deadline_ns == UINT64_MAX)
 		lapic_timer_start(0);
 	else if (deadline_mode)
-		wrmsr(MSR_TSC_DEADLINE, boot_ticks + scale(deadline_ns, ticks_per_ns, TICKS_SHIFT) + 1);
+		wrmsr(MSR_TSC_DEADLINE, boot_ticks + scale(deadline_ns, ticks_per_ns, TICKS_SHIFT) + 1 - this_cpu()->tsc_offset);
 	else
 		start_countdown(deadline_ns);
 }
 
 void clock_interrupt(void)
 {
-	if (armed_ns != UINT64_MAX && clock_ns() < armed_ns)
-		clock_arm(armed_ns);
+	struct cpu *cpu = this_cpu();
+
+	if (cpu->armed_ns != UINT64_MAX && clock_ns() < cpu->armed_ns)
+		clock_arm(cpu->armed_ns);
 	else
-		armed_ns = UINT64_MAX;
+		cpu->armed_ns = UINT64_MAX;
 }
 
 static void set_rate(uint64_t hz)
@@ -71,6 +73,8 @@ static void set_rate(uint64_t hz)
 	ticks_per_ns = (hz << TICKS_SHIFT) / NS_PER_S;
 }
 
+void clock_init_cpu(void) { lapic_timer_setup(VECTOR_TIMER | (deadline_mode ? LVT_DEADLINE : 0)); }
+
 void clock_init(void)
 {
 	deadline_mode = cpuid(1).ecx & BIT64(24);
@@ -78,7 +82,7 @@ void clock_init(void)
 	lapic_hz = rates.lapic_hz;
 	/* The highest rate that it may be, so that time never goes back when it becomes known better. */
 	set_rate(rates.tsc_hz + rates.tsc_hz * MIN(rates.error_ppm, 100000u) / 1000000);
-	lapic_timer_setup(VECTOR_TIMER | (deadline_mode ? LVT_DEADLINE : 0));
+	clock_init_cpu();
 }
 
 void clock_refine(void)

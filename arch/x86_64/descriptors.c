@@ -1,10 +1,11 @@
 /*
- * The tables that the CPU looks up: GDT, TSS and IDT.
+ * The tables that a CPU looks up: GDT and TSS of its own, and the IDT of all.
  *
  * Stacks of their own have: a double fault, since that is what a stack overflow ends in; non-maskable interrupts and machine checks,
  * which may come at any instruction; and interrupts, so that programs may link code that was compiled with a red zone below
- * its stack pointer (libgcc, for one). Interrupts do not nest, so one stack does.
+ * its stack pointer (libgcc, for one). Interrupts do not nest, so one stack for each CPU does.
  */
+#include <base/page.h>
 #include <base/util.h>
 
 #include "local.h"
@@ -14,17 +15,7 @@
 #define VECTOR_DOUBLE_FAULT 8
 #define VECTOR_MACHINE_CHECK 18
 
-enum ist { IST_NONE, IST_DOUBLE_FAULT, IST_NMI, IST_INTERRUPT };
-
-struct tss {
-	uint32_t reserved0;
-	uint64_t rsp[3];
-	uint64_t reserved1;
-	uint64_t ist[7];
-	uint64_t reserved2;
-	uint16_t reserved3, io_map;
-} __attribute__((packed));
-_Static_assert(sizeof(struct tss) == 104, "64-bit TSS");
+#define IST_NONE 0 /* else the number of the stack */
 
 struct gate {
 	uint16_t offset_low, selector;
@@ -41,66 +32,97 @@ _Static_assert(sizeof(struct gate) == 16, "64-bit gate");
 extern char trap_exceptions[], trap_interrupts[];
 
 static struct gate idt[256];
-static struct tss tss = {.io_map = sizeof(tss)};
-static uint64_t gdt[5] = {0, UINT64_C(0x00af9a000000ffff), UINT64_C(0x00cf92000000ffff)};
 
+#define MAIN_STACK_SIZE 65536u
 struct exception_stack {
 	char guard[STACK_GUARD], space[8192];
 } __attribute__((aligned(STACK_GUARD)));
-static struct exception_stack double_fault_stack, nmi_stack, interrupt_stack;
+static struct exception_stack boot_stacks[STACK_COUNT - 1];
 
-static void set_gate(unsigned vector, uint64_t entry, enum ist ist)
+struct cpu boot_cpu = {.self = &boot_cpu, .armed_ns = UINT64_MAX};
+struct cpu *cpus[CPU_MAX] = {&boot_cpu}, *cpu_slots[CPU_MAX] = {&boot_cpu};
+
+static void set_gate(unsigned vector, uint64_t entry, uint8_t ist)
 {
 	idt[vector] = (struct gate){.offset_low = (uint16_t)entry,
 	                            .selector = SELECTOR_CODE,
-	                            .ist = (uint8_t)ist,
+	                            .ist = ist,
 	                            .type = GATE_INTERRUPT,
 	                            .offset_middle = (uint16_t)(entry >> 16),
 	                            .offset_high = (uint32_t)(entry >> 32)};
 }
 
-static const struct stack stacks[] = {
-	{boot_stack, boot_stack_top},
-	{double_fault_stack.guard, (char *)(&double_fault_stack + 1)},
-	{nmi_stack.guard, (char *)(&nmi_stack + 1)},
-	{interrupt_stack.guard, (char *)(&interrupt_stack + 1)},
-};
-
 const struct stack *stack_of(uint64_t address)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(stacks); i++) {
-		if (address >= (uintptr_t)stacks[i].low && address < (uintptr_t)stacks[i].end)
-			return &stacks[i];
+	for (unsigned i = 0; i < CPU_MAX && cpu_slots[i]; i++) {
+		const struct cpu *cpu = cpu_slots[i];
+
+		for (const struct stack *stack = cpu->stacks; stack < cpu->stacks + STACK_COUNT; stack++) {
+			if (address >= (uintptr_t)stack->low && address < (uintptr_t)stack->end)
+				return stack;
+		}
 	}
 	return NULL;
 }
 
-void stack_guards(void)
+static void set_exception_stacks(struct cpu *cpu, struct exception_stack *stacks)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(stacks); i++)
-		mmu_guard(stacks[i].low);
+	for (unsigned i = 1; i < STACK_COUNT; i++)
+		cpu->stacks[i] = (struct stack){stacks[i - 1].guard, (char *)&stacks[i]};
 }
 
-void descriptors_init(void)
+static void guard(const struct cpu *cpu)
 {
-	const uint64_t base = (uintptr_t)&tss;
-	const struct descriptor_register gdt_register = {.limit = sizeof(gdt) - 1, .base = (uintptr_t)gdt};
-	const struct descriptor_register idt_register = {.limit = sizeof(idt) - 1, .base = (uintptr_t)idt};
+	for (unsigned i = 0; i < STACK_COUNT; i++)
+		mmu_guard(cpu->stacks[i].low);
+}
 
-	gdt[3] = TSS_AVAILABLE | (sizeof(tss) - 1) | (base & 0xffffff) << 16 | (base >> 24 & 0xff) << 56;
-	gdt[4] = base >> 32;
-	tss.ist[IST_DOUBLE_FAULT - 1] = (uintptr_t)(&double_fault_stack + 1);
-	tss.ist[IST_NMI - 1] = (uintptr_t)(&nmi_stack + 1);
-	tss.ist[IST_INTERRUPT - 1] = (uintptr_t)(&interrupt_stack + 1);
+void stack_guards(void) { guard(&boot_cpu); }
 
+bool stacks_alloc(struct cpu *cpu)
+{
+	const size_t main_size = STACK_GUARD + MAIN_STACK_SIZE;
+	char *memory = page_alloc(main_size + (STACK_COUNT - 1) * sizeof(struct exception_stack), PAGE_SIZE);
+
+	if (!memory)
+		return false;
+	cpu->stacks[STACK_MAIN] = (struct stack){memory, memory + main_size};
+	set_exception_stacks(cpu, (struct exception_stack *)(memory + main_size));
+	guard(cpu);
+	return true;
+}
+
+static void init_idt(void)
+{
 	for (unsigned vector = 0; vector < 32; vector++)
 		set_gate(vector, (uintptr_t)trap_exceptions + vector * 16, IST_NONE);
 	for (unsigned vector = 32; vector < 256; vector++)
-		set_gate(vector, (uintptr_t)trap_interrupts + (vector - 32) * 8, IST_INTERRUPT);
-	idt[VECTOR_DOUBLE_FAULT].ist = IST_DOUBLE_FAULT;
-	idt[VECTOR_NMI].ist = idt[VECTOR_MACHINE_CHECK].ist = IST_NMI;
+		set_gate(vector, (uintptr_t)trap_interrupts + (vector - 32) * 8, STACK_INTERRUPT);
+	idt[VECTOR_DOUBLE_FAULT].ist = STACK_DOUBLE_FAULT;
+	idt[VECTOR_NMI].ist = idt[VECTOR_MACHINE_CHECK].ist = STACK_NMI;
+}
+
+void descriptors_init(struct cpu *cpu)
+{
+	const uint64_t base = (uintptr_t)&cpu->tss;
+	const struct descriptor_register gdt_register = {.limit = sizeof(cpu->gdt) - 1, .base = (uintptr_t)cpu->gdt};
+	const struct descriptor_register idt_register = {.limit = sizeof(idt) - 1, .base = (uintptr_t)idt};
+
+	if (cpu == &boot_cpu) {
+		cpu->stacks[STACK_MAIN] = (struct stack){boot_stack, boot_stack_top};
+		set_exception_stacks(cpu, boot_stacks);
+		init_idt();
+	}
+	cpu->gdt[1] = UINT64_C(0x00af9a000000ffff); /* SELECTOR_CODE: 64-bit code */
+	cpu->gdt[2] = UINT64_C(0x00cf92000000ffff); /* SELECTOR_DATA */
+	cpu->gdt[3] = TSS_AVAILABLE | (sizeof(cpu->tss) - 1) | (base & 0xffffff) << 16 | (base >> 24 & 0xff) << 56;
+	cpu->gdt[4] = base >> 32;
+	cpu->tss.io_map = sizeof(cpu->tss);
+	for (unsigned i = 1; i < STACK_COUNT; i++)
+		cpu->tss.ist[i - 1] = (uintptr_t)cpu->stacks[i].end;
 
 	__asm__ volatile("lgdt %0" : : "m"(gdt_register));
 	__asm__ volatile("lidt %0" : : "m"(idt_register));
 	__asm__ volatile("ltr %w0" : : "r"(SELECTOR_TSS));
+	wrmsr(MSR_GS_BASE, (uintptr_t)cpu);
 }

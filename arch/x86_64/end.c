@@ -75,6 +75,7 @@ static void reset(void)
 void arch_end(int status)
 {
 	cpu_irq_save();
+	smp_stop();
 	serial_drain();
 	pio_write8(DEBUG_EXIT_PORT, status == 0 ? DEBUG_EXIT_SUCCESS : DEBUG_EXIT_FAILURE);
 	if (can_power_off)

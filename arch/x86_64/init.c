@@ -23,8 +23,10 @@ void arch_init(const struct boot_info *boot)
 	end_init();
 	madt_init();
 	lapic_init();
+	smp_start();
 	ioapic_init();
 	clock_init();
+	smp_join();
 	cpu_irq_restore(IMPL_RFLAGS_IF);
 }
 

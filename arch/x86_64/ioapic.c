@@ -23,7 +23,7 @@ struct ioapic {
 static struct ioapic ioapics[MADT_IOAPIC_MAX];
 static unsigned ioapic_count;
 
-/* Indirect access: the index at 0, the value at 10h. Loop context with interrupts masked, or interrupt context. */
+/* Indirect access: the index at 0, the value at 10h. Under irq.c's lock. */
 static uint32_t read_register(const struct ioapic *io, unsigned reg)
 {
 	mmio_write32(io->registers, reg);
@@ -73,13 +73,13 @@ void ioapic_init(void)
 
 bool ioapic_has(unsigned gsi) { return find(gsi) != NULL; }
 
-void ioapic_route(unsigned gsi, unsigned vector, bool level, bool low)
+void ioapic_route(unsigned gsi, uint32_t apic_id, unsigned vector, bool level, bool low)
 {
 	const struct ioapic *io = find(gsi);
 	unsigned reg = REG_REDIRECTION(gsi - io->gsi_base);
 
 	write_register(io, reg, ENTRY_MASKED);
-	write_register(io, reg + 1, lapic_id() << 24);
+	write_register(io, reg + 1, apic_id << 24);
 	write_register(io, reg, ENTRY_MASKED | vector | (level ? ENTRY_LEVEL : 0) | (low ? ENTRY_ACTIVE_LOW : 0));
 }
 

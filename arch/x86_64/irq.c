@@ -1,6 +1,9 @@
 /*
- * Interrupt sources and vectors. A vector belongs to one line with all its sources, or to one message. Vectors are given out from
- * a fixed range; all go to the boot CPU.
+ * Interrupt sources and vectors. A vector of a CPU belongs to one line with all its sources, or to one message. Each CPU has vectors
+ * of its own, given out from a fixed range; a source is sent to the CPU of its event, a shared line to that of its first source.
+ *
+ * A message's interrupt takes no lock: it reads its slot, and whoever empties a slot of another CPU waits for a call to that
+ * CPU's loop, behind which no interrupt that had read it before is still running. Lines have a lock.
  *
  * A level-triggered line is masked by its interrupt, before the end of interrupt, and unmasked when the last source that was
  * marked is rearmed: its device has lowered the line by then, in the loop, where that work belongs. The masking costs two register
@@ -13,6 +16,7 @@
 #include <arch/cpu.h>
 #include <base/event.h>
 #include <base/log.h>
+#include <base/spinlock.h>
 #include <base/util.h>
 
 #include "local.h"
@@ -20,37 +24,72 @@
 
 #define MESSAGE_ADDRESS 0xfee00000u
 
-/* By vector: the first of its sources. */
-static struct irq *sources[VECTOR_LAST + 1 - VECTOR_FIRST];
+#define APIC_ID_MAX 0xfeu /* of what lines and messages can name; all ones are all CPUs */
 
-static struct irq **slot(unsigned vector) { return &sources[vector - VECTOR_FIRST]; }
+/* For slots, lists of sources and the I/O APICs; with interrupts masked. */
+static struct spinlock lock;
+
+static unsigned long lock_irq(void)
+{
+	unsigned long state = cpu_irq_save();
+
+	spin_lock(&lock);
+	return state;
+}
+
+static void unlock_irq(unsigned long state)
+{
+	spin_unlock(&lock);
+	cpu_irq_restore(state);
+}
+
+static struct irq **slot(unsigned cpu, unsigned vector) { return &cpus[cpu]->sources[vector - VECTOR_FIRST]; }
+
+static void mark(struct irq *irq)
+{
+	irq->count++;
+	irq->masked = irq->level;
+	event_mark(irq->event);
+}
+
+static void dispatch_line(unsigned vector)
+{
+	spin_lock(&lock);
+
+	struct irq *first = *slot(cpu_index(), vector);
+
+	for (struct irq *irq = first; irq; irq = irq->next)
+		mark(irq);
+	if (first && first->level)
+		ioapic_mask(first->gsi, true);
+	spin_unlock(&lock);
+}
 
 void irq_dispatch(unsigned vector)
 {
-	bool level = false;
-
-	if (vector == VECTOR_TIMER) {
+	if (vector == VECTOR_TIMER || vector == VECTOR_WAKE) {
 		lapic_end_of_interrupt();
-		clock_interrupt();
+		if (vector == VECTOR_TIMER)
+			clock_interrupt();
 		return;
 	}
 	/* Below the range: nothing sends those; a spurious one wants no end of interrupt. */
 	if (vector < VECTOR_FIRST || vector > VECTOR_LAST)
 		return;
-	for (struct irq *irq = *slot(vector); irq; irq = irq->next) {
-		irq->count++;
-		irq->masked = level = irq->level;
-		event_mark(irq->event);
-	}
-	if (level)
-		ioapic_mask((*slot(vector))->gsi, true);
+
+	struct irq *irq = READ_ONCE(this_cpu()->sources[vector - VECTOR_FIRST]);
+
+	if (irq && irq->gsi == IRQ_NO_GSI)
+		mark(irq);
+	else if (irq)
+		dispatch_line(vector);
 	lapic_end_of_interrupt();
 }
 
-static unsigned free_vector(void)
+static unsigned free_vector(unsigned cpu)
 {
 	for (unsigned vector = VECTOR_FIRST; vector <= VECTOR_LAST; vector++) {
-		if (!*slot(vector))
+		if (!*slot(cpu, vector))
 			return vector;
 	}
 	return 0;
@@ -58,17 +97,20 @@ static unsigned free_vector(void)
 
 static struct irq *line_in_use(unsigned gsi)
 {
-	for (unsigned vector = VECTOR_FIRST; vector <= VECTOR_LAST; vector++) {
-		if (*slot(vector) && (*slot(vector))->gsi == gsi)
-			return *slot(vector);
+	for (unsigned cpu = 0; cpu < cpu_count(); cpu++) {
+		for (unsigned vector = VECTOR_FIRST; vector <= VECTOR_LAST; vector++) {
+			if (*slot(cpu, vector) && (*slot(cpu, vector))->gsi == gsi)
+				return *slot(cpu, vector);
+		}
 	}
 	return NULL;
 }
 
 static void attach(struct irq *irq)
 {
-	irq->next = *slot(irq->vector);
-	*slot(irq->vector) = irq;
+	irq->next = *slot(irq->cpu, irq->vector);
+	/* Filled in first: that CPU may be interrupted at once, by a line that is shared. */
+	__atomic_store_n(slot(irq->cpu, irq->vector), irq, __ATOMIC_RELEASE);
 }
 
 static struct madt_line resolve(unsigned gsi, enum irq_trigger trigger)
@@ -78,9 +120,13 @@ static struct madt_line resolve(unsigned gsi, enum irq_trigger trigger)
 	return (struct madt_line){.gsi = gsi, .level = trigger == IRQ_TRIGGER_LEVEL, .low = trigger == IRQ_TRIGGER_LEVEL};
 }
 
+/* Where interrupts for an event go: its CPU, if its number fits; else the first one, whose loop passes the mark on. */
+static unsigned target(const struct event *event) { return cpus[event->cpu]->apic_id <= APIC_ID_MAX ? event->cpu : 0; }
+
 int irq_attach_line(struct irq *irq, unsigned gsi, enum irq_trigger trigger, struct event *event)
 {
 	struct madt_line line = resolve(gsi, trigger);
+	unsigned cpu = target(event);
 	unsigned long state;
 	int error = 0;
 
@@ -88,43 +134,45 @@ int irq_attach_line(struct irq *irq, unsigned gsi, enum irq_trigger trigger, str
 		log_warn("irq: there is no interrupt line %u", gsi);
 		return -EINVAL;
 	}
-	state = cpu_irq_save();
+	state = lock_irq();
 
 	struct irq *shared = line_in_use(line.gsi);
 
 	/* Who shares a line takes it as it is. */
 	*irq = (struct irq){.event = event, .gsi = line.gsi, .level = shared ? shared->level : line.level};
-	irq->vector = shared ? shared->vector : free_vector();
+	irq->cpu = shared ? shared->cpu : cpu;
+	irq->vector = shared ? shared->vector : free_vector(cpu);
 	if (!irq->vector) {
 		error = -ENOSPC;
 	} else {
 		attach(irq);
 		if (!shared) {
-			ioapic_route(line.gsi, irq->vector, line.level, line.low);
+			ioapic_route(line.gsi, cpus[cpu]->apic_id, irq->vector, line.level, line.low);
 			ioapic_mask(line.gsi, false);
 		}
 	}
-	cpu_irq_restore(state);
+	unlock_irq(state);
 	return error;
 }
 
 int irq_attach_message(struct irq *irq, struct event *event, struct irq_message *message)
 {
-	uint32_t destination = lapic_id();
+	unsigned cpu = target(event);
+	uint32_t destination = cpus[cpu]->apic_id;
 	unsigned long state;
 	unsigned vector;
 
 	/* The address has eight bits for the CPU. */
-	if (destination > 0xff)
+	if (destination > APIC_ID_MAX)
 		return -ENODEV;
-	state = cpu_irq_save();
-	vector = free_vector();
+	state = lock_irq();
+	vector = free_vector(cpu);
 	if (vector) {
-		*irq = (struct irq){.event = event, .gsi = IRQ_NO_GSI, .vector = vector};
+		*irq = (struct irq){.event = event, .gsi = IRQ_NO_GSI, .vector = vector, .cpu = cpu};
 		attach(irq);
 		*message = (struct irq_message){.address = MESSAGE_ADDRESS | destination << 12, .data = vector};
 	}
-	cpu_irq_restore(state);
+	unlock_irq(state);
 	return vector ? 0 : -ENOSPC;
 }
 
@@ -139,37 +187,45 @@ static void unmask_if_quiet(const struct irq *first)
 		ioapic_mask(first->gsi, false);
 }
 
+static void take_out(struct irq *irq)
+{
+	struct irq **first = slot(irq->cpu, irq->vector), **at = first;
+
+	while (*at && *at != irq)
+		at = &(*at)->next;
+	if (!*at)
+		return;
+	WRITE_ONCE(*at, irq->next);
+	if (irq->gsi != IRQ_NO_GSI && !*first)
+		ioapic_mask(irq->gsi, true);
+	else if (irq->masked)
+		unmask_if_quiet(*first);
+	irq->masked = false;
+	irq->vector = 0;
+}
+
+static void nothing(void *arg) { (void)arg; }
+
 void irq_detach(struct irq *irq)
 {
 	unsigned long state;
-	struct irq **at;
 
 	if (!irq->vector)
 		return;
-	state = cpu_irq_save();
-	at = slot(irq->vector);
-	while (*at && *at != irq)
-		at = &(*at)->next;
-	if (*at) {
-		*at = irq->next;
-		if (irq->gsi != IRQ_NO_GSI && !*slot(irq->vector))
-			ioapic_mask(irq->gsi, true);
-		else if (irq->masked)
-			unmask_if_quiet(*slot(irq->vector));
-		irq->masked = false;
-		irq->vector = 0;
-	}
-	cpu_irq_restore(state);
+	state = lock_irq();
+	take_out(irq);
+	unlock_irq(state);
+	cpu_run(irq->cpu, nothing, NULL); /* an interrupt that has the source in its hands ends before that */
 }
 
 void irq_rearm(struct irq *irq)
 {
 	unsigned long state;
 
-	if (!irq->masked)
+	if (!READ_ONCE(irq->masked))
 		return;
-	state = cpu_irq_save();
+	state = lock_irq();
 	irq->masked = false;
-	unmask_if_quiet(*slot(irq->vector));
-	cpu_irq_restore(state);
+	unmask_if_quiet(*slot(irq->cpu, irq->vector));
+	unlock_irq(state);
 }

@@ -1,6 +1,7 @@
 /*
  * The local APIC, in x2APIC mode (registers are MSRs) where the CPU has it, else in memory at the address that its base MSR says.
  */
+#include <arch/cpu.h>
 #include <arch/mmio.h>
 #include <arch/mmu.h>
 #include <arch/platform.h>
@@ -13,6 +14,8 @@
 #define REG_TASK_PRIORITY 0x80
 #define REG_EOI 0xb0
 #define REG_SPURIOUS 0xf0
+#define REG_COMMAND 0x300 /* xAPIC: and the destination at 310h */
+#define REG_COMMAND_HIGH 0x310
 #define REG_LVT_TIMER 0x320
 #define REG_LVT_LINT0 0x350
 #define REG_LVT_LINT1 0x360
@@ -29,6 +32,8 @@
 #define LVT_MASKED (1u << 16)
 #define LVT_NMI (4u << 8)
 #define DIVIDE_BY_1 0xb
+#define COMMAND_PENDING (1u << 12)
+#define COMMAND_WAIT 100000 /* reads */
 
 #define MSR_X2APIC 0x800
 
@@ -48,25 +53,15 @@ static void write_register(unsigned reg, uint32_t value)
 		mmio_write32(registers + reg, value);
 }
 
-void lapic_init(void)
+static uint64_t registers_at(void) { return rdmsr(MSR_APIC_BASE) & BASE_ADDRESS; }
+
+void lapic_enable(void)
 {
-	struct cpuid features = cpuid(1);
-
-	if (!(features.edx & BIT64(9)))
-		panic("this CPU has no local APIC");
-
 	uint64_t base = rdmsr(MSR_APIC_BASE) | BASE_ENABLED;
 
-	/* Firmware may have entered x2APIC mode, and there is no direct way back. */
-	x2apic = (features.ecx & BIT64(21)) || (base & BASE_X2APIC);
 	wrmsr(MSR_APIC_BASE, base);
-	if (x2apic) {
+	if (x2apic)
 		wrmsr(MSR_APIC_BASE, base | BASE_X2APIC);
-	} else {
-		registers = mmu_map_device(base & BASE_ADDRESS, 4096);
-		if (!registers)
-			panic("the local APIC is out of reach (at 0x%llx)", (unsigned long long)(base & BASE_ADDRESS));
-	}
 	write_register(REG_TASK_PRIORITY, 0);
 	write_register(REG_LVT_TIMER, LVT_MASKED | VECTOR_TIMER);
 	write_register(REG_LVT_LINT0, LVT_MASKED); /* the 8259's way in */
@@ -74,6 +69,42 @@ void lapic_init(void)
 	write_register(REG_LVT_ERROR, LVT_MASKED);
 	write_register(REG_TIMER_DIVIDE, DIVIDE_BY_1);
 	write_register(REG_SPURIOUS, SPURIOUS_ENABLED | VECTOR_SPURIOUS);
+}
+
+void lapic_init(void)
+{
+	struct cpuid features = cpuid(1);
+
+	if (!(features.edx & BIT64(9)))
+		panic("this CPU has no local APIC");
+
+	/* Firmware may have entered x2APIC mode, and there is no direct way back. */
+	x2apic = (features.ecx & BIT64(21)) || (rdmsr(MSR_APIC_BASE) & BASE_X2APIC);
+	if (!x2apic) {
+		registers = mmu_map_device(registers_at(), 4096);
+		if (!registers)
+			panic("the local APIC is out of reach (at 0x%llx)", (unsigned long long)registers_at());
+	}
+	lapic_enable();
+	boot_cpu.apic_id = lapic_id();
+}
+
+void lapic_send(uint32_t apic_id, uint32_t command)
+{
+	unsigned long state;
+
+	if (x2apic) {
+		/* Unlike a register in memory an MSR may be written before the stores ahead of it are seen. */
+		__asm__ volatile("mfence; lfence" ::: "memory");
+		wrmsr(MSR_X2APIC + REG_COMMAND / 16, (uint64_t)apic_id << 32 | command);
+		return;
+	}
+	state = cpu_irq_save(); /* two registers */
+	for (unsigned i = 0; i < COMMAND_WAIT && read_register(REG_COMMAND) & COMMAND_PENDING; i++)
+		cpu_relax();
+	write_register(REG_COMMAND_HIGH, apic_id << 24);
+	write_register(REG_COMMAND, command);
+	cpu_irq_restore(state);
 }
 
 void lapic_end_of_interrupt(void) { write_register(REG_EOI, 0); }

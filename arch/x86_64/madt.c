@@ -1,6 +1,7 @@
 /*
- * The interrupt wiring: I/O APICs and where the ISA interrupts come in, from ACPI's MADT. Without one (microvm with acpi=off) it
- * is a PC's of old: one I/O APIC at its usual place, ISA interrupts on the lines of the same number, edge-triggered.
+ * The CPUs and the interrupt wiring: I/O APICs and where the ISA interrupts come in, from ACPI's MADT. Without one (microvm with
+ * acpi=off) the MP table may tell the CPUs, and the wiring is a PC's of old: one I/O APIC at its usual place, ISA interrupts on the lines of
+ * the same number, edge-triggered.
  */
 #include <string.h>
 
@@ -12,12 +13,27 @@
 
 #define DEFAULT_IOAPIC 0xfec00000u
 
+#define ENTRY_LOCAL_APIC 0
 #define ENTRY_IOAPIC 1
 #define ENTRY_OVERRIDE 2
+#define ENTRY_LOCAL_X2APIC 9
+
+#define CPU_ENABLED 1u
 
 struct madt_table {
 	struct acpi_header header;
 	uint32_t local_apic, flags;
+} __attribute__((packed));
+
+struct entry_local_apic {
+	uint8_t type, length, processor, apic_id;
+	uint32_t flags;
+} __attribute__((packed));
+
+struct entry_local_x2apic {
+	uint8_t type, length;
+	uint16_t reserved;
+	uint32_t apic_id, flags, processor;
 } __attribute__((packed));
 
 struct entry_ioapic {
@@ -36,6 +52,29 @@ struct entry_override {
 #define TRIGGER_LEVEL (3u << 2)
 
 struct madt_info madt;
+
+void madt_add_cpu(uint32_t apic_id)
+{
+	for (unsigned i = 0; i < MIN(madt.cpu_count, (unsigned)CPU_MAX); i++) {
+		if (madt.apic_ids[i] == apic_id)
+			return;
+	}
+	if (madt.cpu_count < CPU_MAX)
+		madt.apic_ids[madt.cpu_count] = apic_id;
+	madt.cpu_count++; /* all of them: smp.c says how many are left out */
+}
+
+/* A CPU that is not enabled is an empty socket. */
+static void add_cpu(const uint8_t *entry)
+{
+	const struct entry_local_apic *apic = (const struct entry_local_apic *)entry;
+	const struct entry_local_x2apic *x2apic = (const struct entry_local_x2apic *)entry;
+
+	if (entry[0] == ENTRY_LOCAL_APIC && entry[1] >= sizeof(*apic) && apic->flags & CPU_ENABLED && apic->apic_id != UINT8_MAX)
+		madt_add_cpu(apic->apic_id);
+	if (entry[0] == ENTRY_LOCAL_X2APIC && entry[1] >= sizeof(*x2apic) && x2apic->flags & CPU_ENABLED)
+		madt_add_cpu(x2apic->apic_id);
+}
 
 static void add_ioapic(const struct entry_ioapic *entry)
 {
@@ -71,6 +110,8 @@ static void parse(const struct madt_table *table)
 			add_ioapic((const struct entry_ioapic *)at);
 		else if (at[0] == ENTRY_OVERRIDE && at[1] >= sizeof(struct entry_override))
 			add_override((const struct entry_override *)at);
+		else
+			add_cpu(at);
 	}
 }
 
@@ -80,8 +121,10 @@ void madt_init(void)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(madt.isa); i++)
 		madt.isa[i].gsi = i;
-	if (table)
+	if (table) {
 		parse((const struct madt_table *)table);
-	else
+	} else {
+		mptable_init();
 		madt.ioapic[madt.ioapic_count++] = (struct madt_ioapic){DEFAULT_IOAPIC, 0};
+	}
 }

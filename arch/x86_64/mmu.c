@@ -3,8 +3,12 @@
  *
  * Code is read-only and executable, constants are read-only, and everything else (data, all other RAM) is writable but never
  * executable. The first page and the page below each stack are not mapped. RAM takes the largest pages that fit; what is not RAM
- * is mapped when somebody asks: device registers uncached, firmware tables read-only. Nothing is ever unmapped but guards, so
- * there are no other CPUs' caches to flush.
+ * is mapped when somebody asks: device registers uncached, firmware tables read-only.
+ *
+ * All CPUs share the tables, and none ever has to flush another's TLB, for mappings are only added: an entry goes from not present,
+ * which no TLB keeps, to its final value. The exceptions change what no other CPU can have used: guard pages are
+ * unmapped before the stack above them is handed out, a large page is split into pieces that say the same, and registers that lie in a page
+ * of firmware tables change its flags at boot, when only the first CPU reads such tables.
  *
  * The tables for RAM are needed before there is an allocator. They are taken from the RAM behind the image, whose end moves up
  * over them, past anything that the loader put there.
@@ -16,6 +20,7 @@
 #include <arch/platform.h>
 #include <base/log.h>
 #include <base/page.h>
+#include <base/spinlock.h>
 #include <base/util.h>
 
 #include "local.h"
@@ -29,6 +34,7 @@
 
 #define LEVEL_TOP 3
 #define ENTRIES 512
+#define LOW_MEMORY_END 0xa0000u
 
 static uint64_t *root;
 static uint64_t no_execute; /* PTE bit 63, where the CPU has it */
@@ -37,6 +43,7 @@ static uint64_t limit;      /* the first address out of reach */
 static const struct boot_info *boot_info;
 static uint64_t early_end; /* where the next early table goes */
 static bool early;
+static struct spinlock lock; /* for changes of the tables */
 
 static uint64_t span(unsigned level) { return BIT64(12 + 9 * level); }
 
@@ -72,6 +79,17 @@ static bool is_ram(uint64_t base, uint64_t size)
 		const struct memory_range *m = &boot_info->memory[i];
 
 		if (m->kind == MEMORY_RAM && overlaps(base, size, m->base, m->size))
+			return true;
+	}
+	return false;
+}
+
+static bool is_all_ram(uint64_t base, uint64_t size)
+{
+	for (unsigned i = 0; i < boot_info->memory_count; i++) {
+		const struct memory_range *m = &boot_info->memory[i];
+
+		if (m->kind == MEMORY_RAM && base >= m->base && base - m->base < m->size && size <= m->size - (base - m->base))
 			return true;
 	}
 	return false;
@@ -149,20 +167,28 @@ static bool map(uint64_t at, uint64_t end, uint64_t flags, unsigned top, bool fo
 	return true;
 }
 
+/* Give one page an entry of its own. False: no memory for it. */
+static bool set_page(uint64_t address, uint64_t value)
+{
+	unsigned level;
+	uint64_t *entry;
+
+	spin_lock(&lock);
+	entry = lookup(address, &level);
+	for (; entry && level > 0; entry = entry ? slot(entry, address, level) : NULL)
+		entry = descend(entry, level--);
+	if (entry)
+		*entry = value;
+	spin_unlock(&lock);
+	invlpg(address);
+	return entry != NULL;
+}
+
 /* An image that is built right never fails here. */
 void mmu_guard(const void *page)
 {
-	uint64_t address = (uintptr_t)page;
-	unsigned level;
-	uint64_t *entry = lookup(address, &level);
-
-	for (; level > 0; entry = slot(entry, address, level)) {
-		entry = descend(entry, level--);
-		if (!entry)
-			panic("no memory for a guard page at %p", page);
-	}
-	*entry = 0;
-	invlpg(address);
+	if (!set_page((uintptr_t)page, 0))
+		panic("no memory for a guard page at %p", page);
 }
 
 static void detect(void)
@@ -218,7 +244,8 @@ static void drop_out_of_reach(struct boot_info *boot)
 
 void arch_init_memory(struct boot_info *boot)
 {
-	descriptors_init();
+	descriptors_init(&boot_cpu);
+	mptable_early();
 	boot_info = boot;
 	detect();
 	drop_out_of_reach(boot);
@@ -258,18 +285,40 @@ static bool in_reach(uint64_t phys, uint64_t size)
 	return size > 0 && phys < limit && size <= limit - phys && phys >= PAGE_SIZE;
 }
 
+static bool map_locked(uint64_t phys, uint64_t size, uint64_t flags, unsigned top, bool force)
+{
+	bool mapped;
+
+	spin_lock(&lock);
+	mapped = map(phys, phys + size, flags, top, force);
+	spin_unlock(&lock);
+	return mapped;
+}
+
 volatile void *mmu_map_device(uint64_t phys, uint64_t size)
 {
 	const uint64_t flags = PTE_PRESENT | PTE_WRITABLE | PTE_UNCACHED | no_execute;
 
-	if (!in_reach(phys, size) || is_ram(phys, size) || !map(phys, phys + size, flags, largest, true))
+	if (!in_reach(phys, size) || is_ram(phys, size) || !map_locked(phys, size, flags, largest, true))
 		return NULL;
 	return (volatile void *)phys;
 }
 
 const void *mmu_map_firmware(uint64_t phys, uint64_t size)
 {
-	if (!in_reach(phys, size) || !map(phys, phys + size, PTE_PRESENT | no_execute, 0, false))
+	if (!in_reach(phys, size) || !map_locked(phys, size, PTE_PRESENT | no_execute, 0, false))
 		return NULL;
 	return (const void *)phys;
 }
+
+/* The highest page that is RAM and nobody's. page_init() leaves out the first MiB, so nobody else is given it. */
+void *mmu_low_page(void)
+{
+	uint64_t at = LOW_MEMORY_END - PAGE_SIZE;
+
+	while (at && (!is_all_ram(at, PAGE_SIZE) || loader_data_end(at)))
+		at -= PAGE_SIZE;
+	return (void *)at;
+}
+
+bool mmu_make_code(void *page) { return set_page((uintptr_t)page, (uintptr_t)page | PTE_PRESENT); }

@@ -18,6 +18,7 @@
 #include "x86.h"
 
 #define BACKTRACE_MAX 32
+#define VECTOR_NMI 2
 #define VECTOR_DOUBLE_FAULT 8
 #define VECTOR_PAGE_FAULT 14
 
@@ -160,12 +161,20 @@ static void print_registers(const struct trap_frame *f)
 	print_control_registers();
 }
 
-/* One panic is told in full. What goes wrong inside it is named, what goes wrong inside that is not. */
+/* One panic is told in full. What goes wrong inside it is named, what goes wrong inside that is not. The first CPU that comes here
+ * stops the others: theirs are not told. */
 static void enter(void)
 {
+	static struct cpu *owner;
 	static unsigned depth;
+	struct cpu *none = NULL;
 
 	cpu_irq_save();
+	if (!__atomic_compare_exchange_n(&owner, &none, this_cpu(), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE) &&
+	    none != this_cpu())
+		smp_halt();
+	smp_stop();
+	serial_unlock();
 	if (++depth > 2)
 		arch_end(1);
 	print(depth == 1 ? "\npanic: " : "\npanic inside a panic: ");
@@ -189,6 +198,9 @@ static void print_page_fault(const struct trap_frame *f)
 
 void panic_trap(const struct trap_frame *f)
 {
+	if (f->vector == VECTOR_NMI && smp_stopping())
+		smp_halt();
+
 	const struct stack *stack = stack_of(read_cr2());
 	const char *name = f->vector < ARRAY_SIZE(exception_names) ? exception_names[f->vector] : NULL;
 

@@ -12,6 +12,7 @@
 #include <arch/irq.h>
 #include <arch/mmio.h>
 #include <base/event.h>
+#include <base/spinlock.h>
 #include <base/util.h>
 
 #include "local.h"
@@ -46,7 +47,9 @@ enum {
 #define WAIT_READS 1000000 /* while there is no clock yet */
 
 static enum { PORT_UNKNOWN, PORT_MISSING, PORT_READY, PORT_STUCK } state;
-static int early = -1; /* a byte that came before the port was set up */
+static int early = -1;       /* a byte that came before the port was set up */
+static struct spinlock lock; /* for writers; only one CPU reads */
+static bool unlocked;
 static struct irq irq;
 static struct poller poller;
 
@@ -106,7 +109,7 @@ static bool wait_for(uint8_t bits)
 	return true;
 }
 
-void arch_console_write(const char *text, size_t length)
+static void write_bytes(const char *text, size_t length)
 {
 	if (!ready())
 		return;
@@ -117,6 +120,19 @@ void arch_console_write(const char *text, size_t length)
 			set(REG_DATA, (uint8_t)text[at]);
 	}
 }
+
+void arch_console_write(const char *text, size_t length)
+{
+	bool locked = !unlocked;
+
+	if (locked)
+		spin_lock(&lock);
+	write_bytes(text, length);
+	if (locked)
+		spin_unlock(&lock);
+}
+
+void serial_unlock(void) { unlocked = true; }
 
 void serial_drain(void)
 {

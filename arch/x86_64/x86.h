@@ -11,6 +11,11 @@
 #define SELECTOR_CODE32 0x18 /* in boot's descriptors, which have no TSS */
 #define BOOT_GDT_BYTES 32
 
+/* Offsets in struct cpu (local.h). */
+#define CPU_APIC_ID 12
+#define CPU_ENTRY_STACK 24
+#define CPU_LIMIT 64 /* CPU_MAX */
+
 #define CR0_PE 0x1
 #define CR0_MP 0x2
 #define CR0_NE 0x20
@@ -24,13 +29,16 @@
 #define MSR_APIC_BASE 0x1b
 #define MSR_TSC_DEADLINE 0x6e0
 #define MSR_EFER 0xc0000080
+#define MSR_GS_BASE 0xc0000101
 #define EFER_LME 0x100
+#define EFER_LMA 0x400
 #define EFER_NXE 0x800
 
 /* Vectors of interrupts: lines and messages share a range, the local APIC's own stand above it. */
 #define VECTOR_FIRST 0x30
 #define VECTOR_LAST 0xef
 #define VECTOR_TIMER 0xf0
+#define VECTOR_WAKE 0xf1 /* from another CPU: it ends a sleep */
 #define VECTOR_SPURIOUS 0xff
 
 #ifndef __ASSEMBLER__

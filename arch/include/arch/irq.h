@@ -2,7 +2,8 @@
  * Interrupt sources.
  *
  * An interrupt does one thing: it marks the event of its source (see <base/event.h>) and wakes the loop. Nothing else runs
- * in interrupt context. The storage of a `struct irq` is its owner's; it must stay in place while attached.
+ * in interrupt context. The storage of a `struct irq` is its owner's; it must stay in place while attached. Loop context, any CPU;
+ * detaching a source of another CPU runs turns of the loop until that CPU has let go of it.
  *
  * Lines (GSIs) may be shared: every attached source of the line is marked. A level-triggered line is masked by its interrupt
  * and stays so until each source that was marked has called irq_rearm(), after it made its device lower the line.
@@ -26,6 +27,7 @@ struct irq {
 	struct irq *next;     /* others on the same line */
 	uint64_t count;       /* how often it was marked */
 	unsigned vector, gsi; /* the architecture's; gsi is IRQ_NO_GSI for messages */
+	unsigned cpu;         /* where it interrupts: the event's CPU, if the platform can */
 	bool level, masked;
 };
 

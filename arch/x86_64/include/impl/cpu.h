@@ -1,7 +1,14 @@
+/* This CPU's data is behind GS: struct cpu of arch/x86_64/local.h, which checks these offsets. */
 #ifndef IMPL_CPU_H
 #define IMPL_CPU_H
 
+#define IMPL_CPU_INDEX 8
+#define IMPL_CPU_TSC_OFFSET 16
+
 #define IMPL_RFLAGS_IF 0x200ul
+
+#define IMPL_STRING(x) #x
+#define IMPL_GS(offset) "%%gs:" IMPL_STRING(offset)
 
 static inline void cpu_relax(void) { __asm__ volatile("pause" ::: "memory"); }
 
@@ -23,8 +30,18 @@ static inline void cpu_irq_restore(unsigned long state)
  * pending ends the hlt at once. */
 static inline void cpu_idle(void) { __asm__ volatile("sti; hlt; cli" ::: "memory"); }
 
-static inline unsigned cpu_index(void) { return 0; }
-static inline unsigned cpu_count(void) { return 1; }
-static inline void cpu_wake(unsigned cpu) { (void)cpu; }
+/* Not volatile: no code moves from one CPU to another. */
+static inline unsigned cpu_index(void)
+{
+	unsigned index;
+
+	__asm__("movl " IMPL_GS(IMPL_CPU_INDEX) ", %0" : "=r"(index));
+	return index;
+}
+
+extern unsigned impl_cpu_count;
+static inline unsigned cpu_count(void) { return impl_cpu_count; }
+
+void cpu_wake(unsigned cpu);
 
 #endif
