@@ -84,6 +84,7 @@ static void test_device(const struct device_info *info)
 static int selftest(void)
 {
 	selftest_base();
+	selftest_cpu();
 	for (const struct device_info *info = device_first(); info; info = info->next)
 		test_device(info);
 	tap_plan();
