@@ -220,21 +220,34 @@ static uint64_t fill_stack(uint64_t depth)
 	return fill_stack(depth + 1) + frame[depth % sizeof(frame)];
 }
 
+static void crash_here(void *kind)
+{
+	if (!strcmp(kind, "pf"))
+		*(volatile uint8_t *)nowhere = 1;
+	else if (!strcmp(kind, "read"))
+		console_line("%u", *(volatile uint8_t *)nowhere);
+	else if (!strcmp(kind, "ud"))
+		__builtin_trap();
+	else
+		console_line("%lu", fill_stack(0));
+}
+
 static void crash(unsigned count, char **words)
 {
-	(void)count;
-	if (!strcmp(words[1], "pf")) {
-		if (words[2] && !strcmp(words[2], "read"))
-			console_line("%u", *(volatile uint8_t *)nowhere);
-		else
-			*(volatile uint8_t *)nowhere = 1;
-	} else if (!strcmp(words[1], "ud")) {
-		__builtin_trap();
-	} else if (!strcmp(words[1], "stack")) {
-		console_line("%lu", fill_stack(0));
-	} else {
+	static struct cpu_call calls[CPU_MAX];
+	bool all = count > 2 && !strcmp(words[2], "all");
+	uint64_t cpu = 0;
+
+	if (strcmp(words[1], "pf") != 0 && strcmp(words[1], "read") != 0 && strcmp(words[1], "ud") != 0 &&
+	    strcmp(words[1], "stack") != 0) {
 		shell_usage(words);
+		return;
 	}
+	if (count > 2 && !all && !shell_number(words[2], words[0], 0, cpu_count() - 1, &cpu))
+		return;
+	for (unsigned i = 1; all && i < cpu_count(); i++)
+		cpu_call(&calls[i], i, crash_here, words[1], NULL);
+	cpu_run((unsigned)cpu, crash_here, words[1]);
 }
 
 /* ---- the commands ---- */
@@ -283,7 +296,7 @@ static const char *complete(const char *prefix, unsigned length, unsigned index)
 	return NULL;
 }
 
-SHELL_COMMAND(crash, "crash pf [read] | ud | stack", "a deliberate fault", crash, 1, 2);
+SHELL_COMMAND(crash, "crash pf|read|ud|stack [CPU|all]", "a deliberate fault", crash, 1, 2);
 SHELL_COMMAND(devices, "devices", "what was found", list_devices, 0, 0);
 SHELL_COMMAND(echo, "echo WORD...", "print words", echo, 0, SHELL_WORDS_MAX);
 SHELL_COMMAND(features, "features NAME", "feature bits, offered and negotiated", list_features, 1, 1);

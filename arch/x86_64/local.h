@@ -175,7 +175,7 @@ void fadt_write(const struct fadt_register *reg, uint32_t value); /* nothing whe
 
 /* clock.c */
 void clock_init(void);
-void clock_refine(void); /* once the boot has taken its time */
+void clock_refine(void);   /* once the boot has taken its time */
 void clock_init_cpu(void); /* this CPU's timer; clock_init() has it done for the first */
 void clock_interrupt(void);
 

@@ -6,7 +6,7 @@ import pytest
 
 CAUSES = {
     "pf": "page fault: write to 0x0",
-    "pf read": "page fault: read from 0x0",
+    "read": "page fault: read from 0x0",
     "ud": "invalid opcode",
     "stack": "stack overflow",
 }
