@@ -29,14 +29,14 @@ static void net_status(void)
 	if (!device)
 		console_line("no network cards");
 	for (; device; device = net_next(device)) {
+		const struct net_counters told = net_count(device);
 		const uint8_t *mac = device->mac;
 
 		console_line("%s: %02x:%02x:%02x:%02x:%02x:%02x, mtu %u, link %s, changed %lu times", device->node.name, mac[0],
 		             mac[1], mac[2], mac[3], mac[4], mac[5], device->mtu, device->link_up ? "up" : "down",
 		             device->link_changes);
 		console_line("  sent %lu frames, %lu bytes, %lu errors; received %lu frames, %lu bytes, %lu errors",
-		             device->tx_frames, device->tx_bytes, device->tx_errors, device->rx_frames, device->rx_bytes,
-		             device->rx_errors);
+		             told.tx_frames, told.tx_bytes, told.tx_errors, told.rx_frames, told.rx_bytes, told.rx_errors);
 	}
 }
 

@@ -127,6 +127,8 @@ int virtio_queues_create(struct virtio_device *vdev, uint16_t count, const struc
 		return virtio_refuse(vdev, -ENOMEM, "no memory for its queues");
 	vdev->queue_count = count;
 	for (uint16_t i = 0; i < count; i++) {
+		if (!specs[i].name)
+			continue;
 		error = choose_size(vdev, i, &specs[i], &size);
 		if (error)
 			return error;
@@ -138,10 +140,12 @@ int virtio_queues_create(struct virtio_device *vdev, uint16_t count, const struc
 	if (vdev->irq_mode == VIRTIO_IRQ_POLL) {
 		poller_add(&vdev->poller, &vdev->shared_event);
 		for (uint16_t i = 0; i < count; i++)
-			virtq_poll(vdev->queues[i]);
+			if (vdev->queues[i])
+				virtq_poll(vdev->queues[i]);
 	}
 	for (uint16_t i = 0; i < count && !error; i++)
-		error = virtq_enable(vdev->queues[i]);
+		if (vdev->queues[i])
+			error = virtq_enable(vdev->queues[i]);
 	if (error)
 		virtio_refuse(vdev, error, "a queue cannot be enabled");
 	return error; /* what was made goes with the failed bring-up */
@@ -152,6 +156,8 @@ void virtio_queues_wake(struct virtio_device *vdev)
 	for (unsigned i = 0; i < vdev->queue_count; i++) {
 		struct virtq *vq = vdev->queues[i];
 
+		if (!vq)
+			continue;
 		if (virtq_cpu(vq) == cpu_index())
 			virtq_kick(vq);
 		else
@@ -214,7 +220,7 @@ static void run_shared(struct event *event)
 	bool changed = shared_config_change(vdev);
 
 	for (unsigned i = 0; i < vdev->queue_count; i++)
-		if (vdev->irq_mode != VIRTIO_IRQ_POLL || virtq_cpu(vdev->queues[i]) == cpu_index())
+		if (vdev->queues[i] && (vdev->irq_mode != VIRTIO_IRQ_POLL || virtq_cpu(vdev->queues[i]) == cpu_index()))
 			event_mark(&vdev->queues[i]->event);
 	if (changed || vdev->lost)
 		config_changed(vdev);
@@ -334,6 +340,9 @@ static void info_queue(const struct device_info *info, unsigned index, struct de
 	const struct virtio_device *vdev = container_of(info, const struct virtio_device, info);
 	const struct virtq *vq = vdev->queues[index];
 
+	*queue = (struct device_queue){.layout = ""};
+	if (!vq)
+		return;
 	*queue = (struct device_queue){.size = vq->size,
 	                               .layout = vq->packed ? "packed" : "split",
 	                               .notifications = vq->kicks,

@@ -16,7 +16,7 @@ int virtio_queue_reset(struct virtio_device *vdev, unsigned queue)
 
 	if (vdev->state != VIRTIO_RUNNING || !vdev->driver_ok)
 		return -ENODEV;
-	if (queue >= vdev->queue_count)
+	if (queue >= vdev->queue_count || !vdev->queues[queue])
 		return -EINVAL;
 	vq = vdev->queues[queue];
 	if (vq->closed)

@@ -28,7 +28,7 @@ static struct event *event_of(struct virtio_device *vdev, enum virtio_irq_mode m
 		return &vdev->shared_event;
 	if (vector == 0)
 		return &vdev->config_event;
-	return mode == VIRTIO_IRQ_MSIX ? &vdev->queues[vector - 1]->event : &vdev->shared_event;
+	return mode == VIRTIO_IRQ_MSIX && vdev->queues[vector - 1] ? &vdev->queues[vector - 1]->event : &vdev->shared_event;
 }
 
 static struct irq *irq_of(struct virtio_pci *vp, uint16_t vector) { return vector ? &vp->queue[vector - 1].irq : &vp->irq; }

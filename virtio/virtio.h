@@ -136,7 +136,7 @@ struct virtio_device {
 	uint64_t config_poll_ns; /* POLL: when to look for configuration changes again */
 
 	uint16_t queue_count;
-	struct virtq **queues; /* queue_count of them */
+	struct virtq **queues; /* queue_count of them; NULL: left out */
 	enum virtio_irq_mode irq_mode;
 	unsigned irq_vectors;
 	struct event config_event; /* a configuration change, or a state that asks for a look */
@@ -165,7 +165,7 @@ void virtio_device_remove(struct virtio_device *vdev);
 /* ---- for drivers ---- */
 
 struct virtq_spec {
-	const char *name;
+	const char *name;                   /* NULL: the device's queue of that number is left out */
 	void (*callback)(struct virtq *vq); /* used buffers may be there: harvest until empty. NULL: never interrupts */
 	bool quiet;         /* the callback runs only when the driver has asked by virtq_irq_enable_after(), once */
 	bool loose_lengths; /* used lengths beyond the device-writable bytes are cut, not a fault: devices there are known for them */

@@ -1,5 +1,6 @@
 /*
- * "Network Device": one receiveq, one transmitq. Here are configuration and life; rx.c and tx.c have a virtqueue each.
+ * "Network Device": pairs of a receiveq and a transmitq, one for each CPU as far as the device has them, and a controlq. Here are
+ * configuration and life; rx.c and tx.c have a virtqueue each, ctrl.c has the controlq.
  *
  * The header of a frame lies directly before its data, in the buffer's headroom, so that a frame in one piece is one descriptor, each
  * way. Only a legacy device that did not agree to ANY_LAYOUT gets the header in a descriptor of its own.
@@ -14,30 +15,43 @@
 
 #include "net_impl.h"
 
-/* "Network Device / Device configuration layout", as far as it is used */
-struct virtio_net_config {
-	uint8_t mac[6];
-	le16 status, max_virtqueue_pairs, mtu;
-	le32 speed;
-	uint8_t duplex, rss_max_key_size;
-	le16 rss_max_indirection_table_length;
-};
-_Static_assert(sizeof(struct virtio_net_config) == 20, "virtio_net_config");
-
-#define VIRTIO_NET_S_LINK_UP 1u
-
-enum { RECEIVEQ, TRANSMITQ, QUEUES };
+enum { STATUS_LINK_UP = 1, STATUS_ANNOUNCE = 2 };
 
 #define QUEUE_MAX 256u
+#define PAIRS_MAX 0x7fffu /* the controlq has to have an index, too */
 #define MTU_MIN 68u
 #define MTU_DEFAULT 1500u
-#define FIELD(name) offsetof(struct virtio_net_config, name)
+#define TUNNELS_KNOWN 0x1ffu
+#define POOL_BUFFERS (2 * QUEUE_MAX) /* a ring of them with the device, another one with the program */
+#define POOL_REQUESTS 32u            /* or that many requests, where they are long */
+
+static struct net_counters count(const struct net_device *device)
+{
+	const struct net *net = net_of(device);
+	struct net_counters sum = {0};
+
+	for (unsigned i = 0; i < net->pair_count; i++) {
+		const struct net_counters *one = &net->pairs[i].counters;
+
+		sum.tx_frames += one->tx_frames;
+		sum.tx_bytes += one->tx_bytes;
+		sum.tx_errors += one->tx_errors;
+		sum.rx_frames += one->rx_frames;
+		sum.rx_bytes += one->rx_bytes;
+		sum.rx_errors += one->rx_errors;
+	}
+	return sum;
+}
 
 static const struct net_ops ops = {
 	.tx_burst = virtio_net_tx_burst,
 	.rx_burst = virtio_net_rx_burst,
 	.rx_again = virtio_net_rx_again,
+	.count = count,
+	.control = &virtio_net_control,
 };
+
+/* ---- configuration ---- */
 
 static void read_mac(struct net *net)
 {
@@ -45,8 +59,10 @@ static void read_mac(struct net *net)
 	uint8_t *mac = net->device.mac;
 	uint64_t noise = (clock_ticks() ^ (uintptr_t)net) * UINT64_C(0x9e3779b97f4a7c15);
 
-	if (virtio_has(net->vdev, VIRTIO_NET_F_MAC)) {
-		if (!virtio_config_read(net->vdev, FIELD(mac), mac, 6) && !(mac[0] & 1) && memcmp(mac, none, 6))
+	if (net->ctrl.mac_set) {
+		return; /* the program's; the device is told again */
+	} else if (virtio_has(net->vdev, VIRTIO_NET_F_MAC)) {
+		if (!virtio_config_read(net->vdev, NET_CONFIG(mac), mac, 6) && !(mac[0] & 1) && memcmp(mac, none, 6))
 			return;
 		log_warn("virtio-net %s: its MAC address is none of a single device, a random one is used", net->vdev->name);
 	} else if (net->device.mac_is_random) {
@@ -59,99 +75,243 @@ static void read_mac(struct net *net)
 	net->device.mac_is_random = true;
 }
 
-static bool read_link(struct net *net)
+/* True: it wants to be announced. */
+static bool read_link(struct net *net, bool *up)
 {
 	/* 0 and 1. (A sentence about the device has them the other way round; no device has.) */
 	static const enum net_duplex modes[] = {NET_DUPLEX_HALF, NET_DUPLEX_FULL};
 	struct virtio_device *vdev = net->vdev;
 	uint32_t speed = UINT32_MAX;
+	uint16_t status = STATUS_LINK_UP;
 	uint8_t duplex = UINT8_MAX;
 
 	/* "Device configuration layout": speeds above 0x7fffffff and other modes are unknown; the driver re-reads after each change */
 	if (virtio_has(vdev, VIRTIO_NET_F_SPEED_DUPLEX)) {
-		speed = virtio_config_u32(vdev, FIELD(speed), UINT32_MAX);
-		duplex = virtio_config_u8(vdev, FIELD(duplex), UINT8_MAX);
+		speed = virtio_config_u32(vdev, NET_CONFIG(speed), UINT32_MAX);
+		duplex = virtio_config_u8(vdev, NET_CONFIG(duplex), UINT8_MAX);
 	}
 	net->device.speed = speed > INT32_MAX ? 0 : speed;
 	net->device.duplex = duplex < ARRAY_SIZE(modes) ? modes[duplex] : NET_DUPLEX_UNKNOWN;
 	/* "Device configuration layout": active without STATUS */
-	return !virtio_has(vdev, VIRTIO_NET_F_STATUS) || (virtio_config_u16(vdev, FIELD(status), 0) & VIRTIO_NET_S_LINK_UP);
+	if (virtio_has(vdev, VIRTIO_NET_F_STATUS))
+		status = virtio_config_u16(vdev, NET_CONFIG(status), 0);
+	*up = status & STATUS_LINK_UP;
+	return virtio_has(vdev, VIRTIO_NET_F_GUEST_ANNOUNCE) && (status & STATUS_ANNOUNCE);
+}
+
+static void look_at_link(struct net *net)
+{
+	bool up, announce = read_link(net, &up);
+
+	net_link_event(&net->device, up);
+	if (announce) {
+		net_announce_event(&net->device);
+		virtio_net_ctrl_announced(net);
+	}
+}
+
+/* "Hash calculation for incoming packets", "Receive-side scaling (RSS)": what the device can, and how it begins. */
+static int read_steering(struct net *net)
+{
+	struct virtio_device *vdev = net->vdev;
+	bool rss = virtio_has(vdev, VIRTIO_NET_F_RSS), report = virtio_has(vdev, VIRTIO_NET_F_HASH_REPORT);
+	struct net_steering *steering = &net->ctrl.steering;
+	uint64_t noise = clock_ticks();
+
+	net->device.hash_types = 0;
+	if (!rss && !report)
+		return 0;
+	if (virtio_config_u8(vdev, NET_CONFIG(rss_max_key_size), 0) < NET_HASH_KEY)
+		return virtio_refuse(vdev, -EINVAL, "its hash keys are too short");
+	net->steer_max = rss ? virtio_config_u16(vdev, NET_CONFIG(rss_max_indirection_table_length), 0) : 0;
+	if (rss && net->steer_max < NET_STEER_MAX)
+		return virtio_refuse(vdev, -EINVAL, "RSS over a table of %u", net->steer_max);
+	net->steer_max = NET_STEER_MAX;
+	net->device.hash_types = virtio_config_u32(vdev, NET_CONFIG(supported_hash_types), 0) & NET_HASH_ALL;
+	/* "Inner Header Hash": MUST ignore bits that are not documented */
+	if (virtio_has(vdev, VIRTIO_NET_F_HASH_TUNNEL))
+		net->tunnels = virtio_config_u32(vdev, NET_CONFIG(supported_tunnel_types), 0) & TUNNELS_KNOWN;
+	if (steering->entries)
+		return 0; /* the program's, or that of before a reset */
+	steering->hash_types = net->device.hash_types;
+	steering->entries = NET_STEER_MAX;
+	for (unsigned i = 0; i < NET_STEER_MAX; i++)
+		steering->table[i] = (uint16_t)(i % net->pair_count);
+	for (unsigned i = 0; i < NET_HASH_KEY; i++) {
+		noise = noise * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+		steering->key[i] = (uint8_t)(noise >> 56);
+	}
+	return 0;
 }
 
 static int read_config(struct net *net)
 {
 	struct virtio_device *vdev = net->vdev;
-	bool mergeable = virtio_has(vdev, VIRTIO_NET_F_MRG_RXBUF), modern = virtio_has(vdev, VIRTIO_F_VERSION_1);
+	bool modern = virtio_has(vdev, VIRTIO_F_VERSION_1), report = virtio_has(vdev, VIRTIO_NET_F_HASH_REPORT);
+	uint32_t longest;
 	uint16_t mtu = MTU_DEFAULT;
 
+	net->mergeable = virtio_has(vdev, VIRTIO_NET_F_MRG_RXBUF);
 	if (virtio_has(vdev, VIRTIO_NET_F_MTU))
-		mtu = virtio_config_u16(vdev, FIELD(mtu), 0);
+		mtu = virtio_config_u16(vdev, NET_CONFIG(mtu), 0);
 	if (mtu < MTU_MIN)
 		return virtio_refuse(vdev, -EINVAL, "mtu %u is below %u", mtu, MTU_MIN);
 	net->device.mtu = mtu;
+	net->device.standby = virtio_has(vdev, VIRTIO_NET_F_STANDBY);
 	net->frame_max = mtu + ETHERNET_HEADER;
-	/* "Legacy Interface: Device Operation": num_buffers is not there without MRG_RXBUF */
-	net->header = modern || mergeable ? sizeof(struct virtio_net_hdr) : offsetof(struct virtio_net_hdr, num_buffers);
+	virtio_net_offloads(net);
+	if (!net->ctrl.offloads_set)
+		net->device.rx_offloads = net->rx_offloads;
+	/* "Legacy Interface: Device Operation": num_buffers is not there without MRG_RXBUF. "Setting Up Receive Buffers": 20 or 12 bytes */
+	net->header = (uint16_t)(report                     ? sizeof(struct virtio_net_hdr)
+	                         : modern || net->mergeable ? offsetof(struct virtio_net_hdr, hash_value)
+	                                                    : offsetof(struct virtio_net_hdr, num_buffers));
 	/* "Legacy Interface: Framing Requirements" */
 	net->own_header = !modern && !virtio_has(vdev, VIRTIO_F_ANY_LAYOUT);
 	/* "Setting Up Receive Buffers": each takes a frame in full, unless several can be merged */
-	net->rx_fragments = (uint16_t)(mergeable ? 1 : (net->frame_max + BUF_CAPACITY - 1) / BUF_CAPACITY);
+	longest = net->rx_offloads & ~NET_OFFLOAD_CSUM ? MAX(GSO_FRAME_MAX, net->frame_max) : net->frame_max;
+	net->rx_fragments = (uint16_t)(net->mergeable ? 1 : FRAGMENTS(longest));
+	net->rx_plain = net->rx_fragments == 1 && !report;
 	read_mac(net);
-	return 0;
+	return read_steering(net);
 }
 
-static void config_changed(struct virtio_device *vdev)
-{
-	struct net *net = vdev->driver_data;
-
-	net_link_event(&net->device, read_link(net));
-}
+static void config_changed(struct virtio_device *vdev) { look_at_link(vdev->driver_data); }
 
 /* ---- life ---- */
 
+/* How many pairs are used: one for each CPU, if the device has as many. */
+static int count_pairs(struct virtio_device *vdev, uint16_t *most, uint16_t *used)
+{
+	*most = *used = 1;
+	if (virtio_has(vdev, VIRTIO_NET_F_MQ) || virtio_has(vdev, VIRTIO_NET_F_RSS))
+		*most = virtio_config_u16(vdev, NET_CONFIG(max_virtqueue_pairs), 0);
+	if (*most < 1 || *most > PAIRS_MAX)
+		return virtio_refuse(vdev, -EINVAL, "max_virtqueue_pairs is %u", *most);
+	*used = (uint16_t)MIN(*most, cpu_count());
+	return 0;
+}
+
 static int probe(struct virtio_device *vdev)
 {
-	struct net *net = page_alloc(sizeof(*net), PAGE_SIZE);
+	struct net *net;
+	size_t bytes;
+	uint16_t most, used;
+	int error = count_pairs(vdev, &most, &used);
 
+	if (error)
+		return error;
+	bytes = sizeof(*net) + sizeof(net->pairs[0]) * used;
+	net = page_alloc(bytes, PAGE_SIZE);
 	if (!net)
 		return -ENOMEM;
-	if (virtio_net_rx_open(net)) {
-		page_free(net, sizeof(*net));
+	net->bytes = bytes;
+	net->vdev = vdev;
+	net->max_pairs = most;
+	net->pair_count = used;
+	for (unsigned i = 0; i < used; i++)
+		net->pairs[i] = (struct net_pair){.net = net, .index = i};
+	if (virtio_net_ctrl_open(net)) {
+		page_free(net, bytes);
 		return -ENOMEM;
 	}
-	net->vdev = vdev;
 	net->device.ops = &ops;
 	net->device.node.name = vdev->name;
 	vdev->driver_data = net;
 	return 0;
 }
 
+static void specify_pair(struct net_pair *pair, struct virtq_spec *specs)
+{
+	const struct net *net = pair->net;
+
+	specs[NET_RX] = (struct virtq_spec){.name = "receiveq",
+	                                    .callback = virtio_net_rx_used,
+	                                    .max_size = QUEUE_MAX,
+	                                    .max_buffers = (uint16_t)(net->rx_fragments + net->own_header),
+	                                    .context = pair,
+	                                    .cpu = pair->index};
+	specs[NET_TX] = (struct virtq_spec){.name = "transmitq",
+	                                    .callback = virtio_net_tx_used,
+	                                    .quiet = true,
+	                                    .max_size = QUEUE_MAX,
+	                                    .max_buffers = FRAGMENTS_MAX + 1,
+	                                    .context = pair,
+	                                    .cpu = pair->index};
+}
+
+/* "Virtqueues": the pairs, then the controlq; those of pairs that are not used are left out. */
 static int create_queues(struct net *net)
 {
 	struct virtio_device *vdev = net->vdev;
-	const struct virtq_spec specs[QUEUES] = {
-		[RECEIVEQ] = {.name = "receiveq1",
-	                      .callback = virtio_net_rx_used,
-	                      .max_size = QUEUE_MAX,
-	                      .max_buffers = (uint16_t)(net->rx_fragments + net->own_header),
-	                      .context = net},
-		[TRANSMITQ] = {.name = "transmitq1",
-	                       .callback = virtio_net_tx_used,
-	                       .quiet = true,
-	                       .max_size = QUEUE_MAX,
-	                       .max_buffers = TX_FRAGMENTS + 1,
-	                       .context = net},
-	};
-	uint32_t buffers = (net->frame_max + BUF_CAPACITY - 1) / BUF_CAPACITY + net->own_header;
-	int error = virtio_queues_create(vdev, QUEUES, specs);
+	bool control = virtio_has(vdev, VIRTIO_NET_F_CTRL_VQ);
+	unsigned count = 2u * (control ? net->max_pairs : net->pair_count) + control;
+	size_t bytes = sizeof(struct virtq_spec) * count;
+	struct virtq_spec *specs = page_alloc(bytes, PAGE_SIZE);
+	uint32_t needed = FRAGMENTS(net->frame_max) + net->own_header;
+	int error;
 
-	if (error)
-		return error;
-	/* "Device configuration layout": MUST supply enough receive buffers for a packet of size mtu */
-	if (vdev->queues[RECEIVEQ]->size < buffers || vdev->queues[TRANSMITQ]->size <= net->own_header)
-		return virtio_refuse(vdev, -EINVAL, "queues of %u and %u are too small for a frame", vdev->queues[RECEIVEQ]->size,
-		                     vdev->queues[TRANSMITQ]->size);
+	if (!specs)
+		return virtio_refuse(vdev, -ENOMEM, "no memory for its queues");
+	for (unsigned i = 0; i < net->pair_count; i++)
+		specify_pair(&net->pairs[i], &specs[2 * i]);
+	if (control)
+		specs[count - 1] = virtio_requestq_spec(&net->ctrl.queue, "controlq", ARRAY_SIZE(net->ctrl.bufs));
+	error = virtio_queues_create(vdev, (uint16_t)count, specs);
+	page_free(specs, bytes);
+	for (unsigned i = 0; !error && i < 2u * net->pair_count; i++) {
+		uint16_t size = vdev->queues[i]->size;
+
+		/* "Device configuration layout": MUST supply enough receive buffers for a packet of size mtu */
+		if (size < (i % 2 ? 1u + net->own_header : needed))
+			error = virtio_refuse(vdev, -EINVAL, "queue %u of %u is too small for a frame", i, size);
+		if (!(i % 2))
+			net->rx_fragments = (uint16_t)MIN(net->rx_fragments, size - net->own_header);
+	}
+	return error;
+}
+
+static int open_pools(struct net *net)
+{
+	unsigned buffers = MAX(POOL_BUFFERS, POOL_REQUESTS * net->rx_fragments);
+
+	for (unsigned i = 0; i < net->pair_count; i++)
+		if (!net->pairs[i].pool && virtio_net_rx_open(&net->pairs[i], buffers))
+			return virtio_refuse(net->vdev, -ENOMEM, "no memory for its buffers");
 	return 0;
+}
+
+/* On the queue's CPU, as what drains it. */
+static void start_queue(struct virtq *vq)
+{
+	struct net *net = vq->vdev->driver_data;
+	struct net_pair *pair = &net->pairs[vq->index / 2];
+
+	if (vq->index == 2 * net->max_pairs) {
+		virtio_requestq_start(&net->ctrl.queue, vq);
+	} else if (vq->index % 2) {
+		pair->tx = vq;
+		virtio_net_tx_tell_room(pair);
+	} else {
+		pair->rx = vq;
+		virtio_net_rx_fill(pair);
+	}
+}
+
+static void drain_queue(struct virtq *vq)
+{
+	struct net *net = vq->vdev->driver_data;
+	struct net_pair *pair = &net->pairs[vq->index / 2];
+
+	if (vq->index == 2 * net->max_pairs) {
+		virtio_requestq_drain(&net->ctrl.queue, false);
+	} else if (vq->index % 2) {
+		pair->tx = NULL;
+		virtio_net_tx_drain(pair, vq);
+	} else {
+		pair->rx = NULL;
+		virtio_net_rx_drain(pair, vq);
+	}
 }
 
 static int start(struct virtio_device *vdev)
@@ -161,54 +321,48 @@ static int start(struct virtio_device *vdev)
 
 	if (!error)
 		error = create_queues(net);
+	if (!error)
+		error = open_pools(net);
 	if (error)
 		return error;
-	net->rx = vdev->queues[RECEIVEQ];
-	net->tx = vdev->queues[TRANSMITQ];
-	virtio_net_rx_fill(net);
+	/* "Automatic receive steering in multiqueue mode": MUST use the first transmitq only, until the device has taken the number */
+	net->device.queues = 1;
+	for (unsigned i = 0; i < vdev->queue_count; i++)
+		if (vdev->queues[i])
+			virtq_run(vdev->queues[i], start_queue);
 	virtio_driver_ok(vdev);
-	if (net->registered) {
-		net_link_event(&net->device, read_link(net));
-	} else {
-		net->device.link_up = read_link(net);
+	error = virtio_net_ctrl_restore(net);
+	if (error)
+		return error;
+	if (!net->registered) {
+		(void)read_link(net, &net->device.link_up);
 		net_register(&net->device);
 		net->registered = true;
 	}
-	virtio_net_tx_tell_room(net);
+	look_at_link(net);
 	return 0;
 }
 
 static void queue_drain(struct virtio_device *vdev, struct virtq *vq)
 {
-	struct net *net = vdev->driver_data;
-
-	if (vq->index == RECEIVEQ) {
-		net->rx = NULL;
-		virtio_net_rx_drain(net, vq);
-	} else {
-		net->tx = NULL;
-		virtio_net_tx_drain(net, vq);
-	}
+	(void)vdev;
+	drain_queue(vq);
 }
 
 static void queue_refill(struct virtio_device *vdev, struct virtq *vq)
 {
-	struct net *net = vdev->driver_data;
-
-	if (vq->index == RECEIVEQ)
-		net->rx = vq;
-	else
-		net->tx = vq;
-	virtio_net_rx_fill(net);
-	virtio_net_tx_tell_room(net);
+	(void)vdev;
+	start_queue(vq);
 }
 
 static void stop(struct virtio_device *vdev)
 {
 	for (unsigned i = 0; i < vdev->queue_count; i++)
 		if (vdev->queues[i])
-			queue_drain(vdev, vdev->queues[i]);
+			virtq_run(vdev->queues[i], drain_queue);
 }
+
+static void close_pair(void *pair) { virtio_net_rx_close(pair); }
 
 static void remove(struct virtio_device *vdev)
 {
@@ -216,16 +370,61 @@ static void remove(struct virtio_device *vdev)
 
 	if (net->registered)
 		net_unregister(&net->device);
-	virtio_net_rx_close(net);
-	page_free(net, sizeof(*net));
+	for (unsigned i = 0; i < net->pair_count; i++)
+		cpu_run(i, close_pair, &net->pairs[i]);
+	virtio_net_ctrl_close(net);
 }
+
+/* "Feature bit requirements", and what SHOULD NOT be accepted without the controlq */
+static const struct virtio_feature_rule rules[] = {
+	{VIRTIO_NET_F_GUEST_TSO4, BIT64(VIRTIO_NET_F_GUEST_CSUM)},
+	{VIRTIO_NET_F_GUEST_TSO6, BIT64(VIRTIO_NET_F_GUEST_CSUM)},
+	{VIRTIO_NET_F_GUEST_ECN, BIT64(VIRTIO_NET_F_GUEST_TSO4) | BIT64(VIRTIO_NET_F_GUEST_TSO6)},
+	{VIRTIO_NET_F_GUEST_UFO, BIT64(VIRTIO_NET_F_GUEST_CSUM)},
+	{VIRTIO_NET_F_GUEST_USO4, BIT64(VIRTIO_NET_F_GUEST_CSUM)},
+	{VIRTIO_NET_F_GUEST_USO6, BIT64(VIRTIO_NET_F_GUEST_CSUM)},
+	{VIRTIO_NET_F_HOST_TSO4, BIT64(VIRTIO_NET_F_CSUM)},
+	{VIRTIO_NET_F_HOST_TSO6, BIT64(VIRTIO_NET_F_CSUM)},
+	{VIRTIO_NET_F_HOST_ECN, BIT64(VIRTIO_NET_F_HOST_TSO4) | BIT64(VIRTIO_NET_F_HOST_TSO6)},
+	{VIRTIO_NET_F_HOST_UFO, BIT64(VIRTIO_NET_F_CSUM)},
+	{VIRTIO_NET_F_HOST_USO, BIT64(VIRTIO_NET_F_CSUM)},
+	{VIRTIO_NET_F_CTRL_RX, BIT64(VIRTIO_NET_F_CTRL_VQ)},
+	{VIRTIO_NET_F_CTRL_VLAN, BIT64(VIRTIO_NET_F_CTRL_VQ)},
+	{VIRTIO_NET_F_CTRL_RX_EXTRA, BIT64(VIRTIO_NET_F_CTRL_VQ)},
+	{VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, BIT64(VIRTIO_NET_F_CTRL_VQ)},
+	{VIRTIO_NET_F_GUEST_ANNOUNCE, BIT64(VIRTIO_NET_F_CTRL_VQ)},
+	{VIRTIO_NET_F_GUEST_ANNOUNCE, BIT64(VIRTIO_NET_F_STATUS)},
+	{VIRTIO_NET_F_MQ, BIT64(VIRTIO_NET_F_CTRL_VQ)},
+	{VIRTIO_NET_F_CTRL_MAC_ADDR, BIT64(VIRTIO_NET_F_CTRL_VQ)},
+	{VIRTIO_NET_F_NOTF_COAL, BIT64(VIRTIO_NET_F_CTRL_VQ)},
+	{VIRTIO_NET_F_VQ_NOTF_COAL, BIT64(VIRTIO_NET_F_CTRL_VQ)},
+	{VIRTIO_NET_F_RSC_EXT, BIT64(VIRTIO_NET_F_HOST_TSO4) | BIT64(VIRTIO_NET_F_HOST_TSO6)},
+	{VIRTIO_NET_F_RSC_EXT, BIT64(VIRTIO_NET_F_GUEST_TSO4) | BIT64(VIRTIO_NET_F_GUEST_TSO6)},
+	{VIRTIO_NET_F_RSS, BIT64(VIRTIO_NET_F_CTRL_VQ)},
+	{VIRTIO_NET_F_HASH_REPORT, BIT64(VIRTIO_NET_F_CTRL_VQ)},
+	{VIRTIO_NET_F_HASH_TUNNEL, BIT64(VIRTIO_NET_F_RSS) | BIT64(VIRTIO_NET_F_HASH_REPORT)},
+	{0, 0},
+};
+
+#define FEATURES                                                                                                                 \
+	(BIT64(VIRTIO_NET_F_CSUM) | BIT64(VIRTIO_NET_F_GUEST_CSUM) | BIT64(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) |                   \
+	 BIT64(VIRTIO_NET_F_MTU) | BIT64(VIRTIO_NET_F_MAC) | BIT64(VIRTIO_NET_F_GUEST_TSO4) | BIT64(VIRTIO_NET_F_GUEST_TSO6) |   \
+	 BIT64(VIRTIO_NET_F_GUEST_ECN) | BIT64(VIRTIO_NET_F_GUEST_UFO) | BIT64(VIRTIO_NET_F_HOST_TSO4) |                         \
+	 BIT64(VIRTIO_NET_F_HOST_TSO6) | BIT64(VIRTIO_NET_F_HOST_ECN) | BIT64(VIRTIO_NET_F_HOST_UFO) |                           \
+	 BIT64(VIRTIO_NET_F_MRG_RXBUF) | BIT64(VIRTIO_NET_F_STATUS) | BIT64(VIRTIO_NET_F_CTRL_VQ) |                              \
+	 BIT64(VIRTIO_NET_F_CTRL_RX) | BIT64(VIRTIO_NET_F_CTRL_VLAN) | BIT64(VIRTIO_NET_F_CTRL_RX_EXTRA) |                       \
+	 BIT64(VIRTIO_NET_F_GUEST_ANNOUNCE) | BIT64(VIRTIO_NET_F_MQ) | BIT64(VIRTIO_NET_F_CTRL_MAC_ADDR) |                       \
+	 BIT64(VIRTIO_NET_F_HASH_TUNNEL) | BIT64(VIRTIO_NET_F_VQ_NOTF_COAL) | BIT64(VIRTIO_NET_F_NOTF_COAL) |                    \
+	 BIT64(VIRTIO_NET_F_GUEST_USO4) | BIT64(VIRTIO_NET_F_GUEST_USO6) | BIT64(VIRTIO_NET_F_HOST_USO) |                        \
+	 BIT64(VIRTIO_NET_F_HASH_REPORT) | BIT64(VIRTIO_NET_F_GUEST_HDRLEN) | BIT64(VIRTIO_NET_F_RSS) |                          \
+	 BIT64(VIRTIO_NET_F_RSC_EXT) | BIT64(VIRTIO_NET_F_STANDBY) | BIT64(VIRTIO_NET_F_SPEED_DUPLEX))
 
 static const struct virtio_driver net_driver = {
 	.name = "virtio-net",
 	.instance = "net",
 	.type = VIRTIO_ID_NET,
-	.features = BIT64(VIRTIO_NET_F_MTU) | BIT64(VIRTIO_NET_F_MAC) | BIT64(VIRTIO_NET_F_MRG_RXBUF) |
-                    BIT64(VIRTIO_NET_F_STATUS) | BIT64(VIRTIO_NET_F_SPEED_DUPLEX),
+	.features = FEATURES,
+	.rules = rules,
 	.config_size = sizeof(struct virtio_net_config),
 	.probe = probe,
 	.start = start,

@@ -3,64 +3,113 @@
  *
  * The receiveq is kept full with buffers of a pool; a filled buffer goes to the program as it is and a fresh one takes its place. When
  * the pool is empty, the first buffer that comes back starts the filling again.
+ *
+ * A frame in one buffer and without an offload, as most are, is taken in a loop over what was harvested at once; merged buffers and headers
+ * that say something take the longer way.
  */
 #include <errno.h>
 
 #include "net_impl.h"
 
-#define POOL_BUFFERS 512u /* a ring of them with the device, another one with the program */
+#define BURST 64u
 
-/* Make one more request for a frame available. False: no room, or no buffers, which are awaited then. */
-static bool rx_post(struct net *net)
+/* Buffers that were harvested and not looked at yet. */
+struct rx_harvest {
+	struct net_buf *bufs[BURST];
+	uint32_t lens[BURST];
+	unsigned next, count;
+};
+
+/* The next used buffer; NULL: none. */
+static struct net_buf *harvest_next(struct rx_harvest *harvest, struct virtq *vq, uint32_t *written)
 {
-	struct virtq_buf bufs[RX_FRAGMENTS + 1];
-	struct net_buf *head = NULL, **tail = &head;
+	if (harvest->next == harvest->count)
+		return virtq_harvest(vq, written);
+	*written = harvest->lens[harvest->next];
+	return harvest->bufs[harvest->next++];
+}
+
+/* ---- filling ---- */
+
+static void await_buffers(struct net_pair *pair) { net_pool_notify(pair->pool, &pair->fill_event); }
+
+/* Requests of one buffer each. */
+static bool post_plain(struct net_pair *pair, struct virtq *vq)
+{
+	const uint32_t header = pair->net->header;
+	struct net_buf *bufs[BURST];
+	struct virtq_buf wire[BURST];
+	unsigned want = MIN(BURST, virtq_room(vq)), count = net_bufs_alloc(pair->pool, bufs, want), added;
+
+	for (unsigned i = 0; i < count; i++)
+		wire[i] = (struct virtq_buf){bufs[i]->start - header, BUF_CAPACITY + header};
+	added = virtq_add_burst(vq, (void *const *)bufs, wire, count, true);
+	if (unlikely(added < count))
+		net_bufs_free(bufs + added, count - added);
+	if (unlikely(count < want))
+		await_buffers(pair);
+	return added == BURST;
+}
+
+/* A request of several, or with the header apart. False: no room, or no buffers, which are awaited then. */
+static bool post_pieces(struct net_pair *pair, struct virtq *vq)
+{
+	const struct net *net = pair->net;
+	struct virtq_buf wire[FRAGMENTS_MAX + 1];
+	struct net_buf *bufs[FRAGMENTS_MAX];
+	unsigned got;
 	uint16_t count = 0;
 
-	for (unsigned i = 0; i < net->rx_fragments; i++) {
-		struct net_buf *buf = net_buf_alloc(net->pool);
+	if (!virtq_room(vq))
+		return false;
+	got = net_bufs_alloc(pair->pool, bufs, net->rx_fragments);
+	if (net->own_header && got)
+		wire[count++] = (struct virtq_buf){bufs[0]->data - net->header, net->header};
+	for (unsigned i = 0; i < got; i++) {
+		uint32_t extra = i || net->own_header ? 0 : net->header;
 
-		if (!buf) {
-			net_pool_notify(net->pool, NULL); /* those that go back now are no news */
-			net_buf_free(head);
-			net_pool_notify(net->pool, &net->fill_event);
-			return false;
-		}
-		if (!i && net->own_header)
-			bufs[count++] = (struct virtq_buf){buf->data - net->header, net->header};
-		if (!i && !net->own_header)
-			bufs[count++] = (struct virtq_buf){buf->data - net->header, net->header + buf->capacity};
-		else
-			bufs[count++] = (struct virtq_buf){buf->data, buf->capacity};
-		*tail = buf;
-		tail = &buf->more;
+		wire[count++] = (struct virtq_buf){bufs[i]->data - extra, BUF_CAPACITY + extra};
+		bufs[i]->more = i + 1 < got ? bufs[i + 1] : NULL;
 	}
-	if (!virtq_add(net->rx, bufs, 0, count, head))
+	if (got == net->rx_fragments && !virtq_add(vq, wire, 0, count, bufs[0]))
 		return true;
-	net_buf_free(head);
+	net_pool_notify(pair->pool, NULL); /* those that go back now are no news */
+	if (got)
+		net_buf_free(bufs[0]);
+	if (got < net->rx_fragments)
+		await_buffers(pair);
 	return false;
 }
 
 /* "Setting Up Receive Buffers": as fully populated as possible */
-void virtio_net_rx_fill(struct net *net)
+void virtio_net_rx_fill(struct net_pair *pair)
 {
-	bool any = false;
+	const struct net *net = pair->net;
+	struct virtq *vq = pair->rx;
 
-	while (net->rx && virtq_room(net->rx) && rx_post(net))
-		any = true;
-	if (any)
-		virtq_kick_later(net->rx);
+	if (unlikely(!vq || vq->closed || !virtq_room(vq)))
+		return;
+	if (likely(net->rx_fragments == 1 && !net->own_header))
+		while (post_plain(pair, vq))
+			;
+	else
+		while (post_pieces(pair, vq))
+			;
+	virtq_kick_later(vq);
 }
 
 void virtio_net_rx_again(struct net_device *device)
 {
-	struct net *net = container_of(device, struct net, device);
+	struct net *net = net_of(device);
 
-	if (net->rx)
-		event_mark(&net->rx->event);
+	for (unsigned i = 0; i < net->pair_count; i++)
+		if (net->pairs[i].rx)
+			event_mark(&net->pairs[i].rx->event);
 }
 
-static void run_fill(struct event *event) { virtio_net_rx_fill(container_of(event, struct net, fill_event)); }
+static void run_fill(struct event *event) { virtio_net_rx_fill(container_of(event, struct net_pair, fill_event)); }
+
+/* ---- frames ---- */
 
 /* Lay `bytes` of a frame out over the buffers of its request; those behind its end go back. */
 static void rx_spread(struct net_buf *buf, uint32_t bytes)
@@ -75,141 +124,174 @@ static void rx_spread(struct net_buf *buf, uint32_t bytes)
 	buf->more = NULL;
 }
 
-/* Append the `count` further buffers of a mergeable frame: they are used already, and begin without a header. */
-static bool rx_merge(const struct net *net, struct virtq *vq, struct net_buf *head, unsigned count)
+/* Append the `count` further buffers of a mergeable frame: they are used already, and begin without a header. Adds up *bytes. */
+static bool rx_merge(struct net_pair *pair, struct rx_harvest *harvest, struct virtq *vq, struct net_buf *head, unsigned count,
+                     uint32_t *bytes)
 {
 	struct net_buf **tail = &head->more;
 
 	while (count--) {
 		uint32_t written;
-		struct net_buf *buf = virtq_harvest(vq, &written);
+		struct net_buf *buf = harvest_next(harvest, vq, &written);
 
 		if (!buf)
 			return false;
 		*tail = buf;
 		tail = &buf->more;
-		buf->data -= net->header;
+		buf->data -= pair->net->header;
 		buf->length = written;
+		*bytes += written;
 		if (!written)
 			return false;
 	}
 	return true;
 }
 
-/* "Processing of Incoming Packets": MUST NOT accept a packet over both kinds of UDP tunnel, over one with flags that do not go with
- * it, or over none but with its checksum. As no tunnel feature is accepted, no packet over any is due. */
-static bool rx_acceptable(const struct virtio_net_hdr *header)
-{
-	const uint8_t contradiction = VIRTIO_NET_HDR_F_NEEDS_CSUM | VIRTIO_NET_HDR_F_UDP_TUNNEL_CSUM;
-
-	return !(header->gso_type & VIRTIO_NET_HDR_GSO_UDP_TUNNEL) && (header->flags & contradiction) != contradiction;
-}
-
 /* A frame from the request that begins with `head`. False: there is none in it, or none to be accepted. */
-static bool rx_take(const struct net *net, struct virtq *vq, struct net_buf *head, uint32_t written)
+static bool rx_take(struct net_pair *pair, struct rx_harvest *harvest, struct virtq *vq, struct net_buf *head, uint32_t written)
 {
+	const struct net *net = pair->net;
 	const struct virtio_net_hdr *header = (const void *)(head->data - net->header);
+	uint32_t bytes = written - net->header;
 	unsigned count = 1;
 
 	if (written < net->header + ETHERNET_HEADER)
 		return false;
 	/* "Processing of Incoming Packets": 1 where MRG_RXBUF was not negotiated; flags that we do not know are ignored */
-	if (virtio_has(net->vdev, VIRTIO_NET_F_MRG_RXBUF))
+	if (net->mergeable)
 		count = le16_to_cpu(READ_ONCE(header->num_buffers));
 	if (count < 1 || count > vq->size)
 		return false;
-	rx_spread(head, written - net->header);
-	return (count == 1 || rx_merge(net, vq, head, count - 1)) && rx_acceptable(header);
+	rx_spread(head, bytes);
+	if ((count > 1 && !rx_merge(pair, harvest, vq, head, count - 1, &bytes)) || !virtio_net_rx_header(net, head, bytes))
+		return false;
+	pair->counters.rx_bytes += bytes;
+	return true;
 }
 
-/* The next frame; NULL: none. */
-static struct net_buf *rx_next(struct net *net, struct virtq *vq)
+/* Frames from what was harvested: at most as many as were harvested, into `out`. */
+static unsigned rx_frames(struct net_pair *pair, struct rx_harvest *harvest, struct virtq *vq, struct net_buf **out)
 {
-	struct net_buf *head;
-	uint32_t written;
+	const uint32_t header_bytes = pair->net->header;
+	const bool merge = pair->net->mergeable, plain = pair->net->rx_plain;
+	uint64_t bytes = 0;
+	unsigned taken = 0;
 
-	while (vq && (head = virtq_harvest(vq, &written))) {
-		if (likely(rx_take(net, vq, head, written))) {
-			net->device.rx_frames++;
-			for (const struct net_buf *buf = head; buf; buf = buf->more)
-				net->device.rx_bytes += buf->length;
-			return head;
+	while (harvest->next < harvest->count) {
+		struct net_buf *buf = harvest->bufs[harvest->next];
+		uint32_t length = harvest->lens[harvest->next++] - header_bytes;
+		const struct virtio_net_hdr *header = (const void *)(buf->data - header_bytes);
+		bool one = !merge || READ_ONCE(header->num_buffers) == cpu_to_le16(1);
+
+		if (likely(plain && one && length - ETHERNET_HEADER <= BUF_CAPACITY - ETHERNET_HEADER &&
+		           !READ_ONCE(header->flags) && !READ_ONCE(header->gso_type))) {
+			buf->length = length;
+			bytes += length;
+			out[taken++] = buf;
+		} else if (rx_take(pair, harvest, vq, buf, length + header_bytes)) {
+			out[taken++] = buf;
+		} else {
+			pair->counters.rx_errors++;
+			net_buf_free(buf);
 		}
-		net->device.rx_errors++;
-		net_buf_free(head);
 	}
-	return NULL;
+	pair->counters.rx_bytes += bytes;
+	pair->counters.rx_frames += taken;
+	return taken;
 }
 
-static struct net_buf *backlog_pop(struct net *net)
+/* At most `count` frames; 0: none. */
+static unsigned rx_harvest(struct net_pair *pair, struct virtq *vq, struct net_buf **out, unsigned count)
 {
-	struct net_buf *buf = net->backlog;
+	struct rx_harvest harvest;
+	unsigned taken = 0;
 
-	net->backlog = buf->next;
-	if (!net->backlog)
-		net->backlog_tail = &net->backlog;
+	while (vq && !taken) { /* those that were no frames do not end it */
+		harvest.next = 0;
+		harvest.count = virtq_harvest_burst(vq, (void **)harvest.bufs, harvest.lens, MIN(count, BURST));
+		if (!harvest.count)
+			break;
+		taken = rx_frames(pair, &harvest, vq, out);
+	}
+	return taken;
+}
+
+static struct net_buf *backlog_pop(struct net_pair *pair)
+{
+	struct net_buf *buf = pair->backlog;
+
+	pair->backlog = buf->next;
+	if (!pair->backlog)
+		pair->backlog_tail = &pair->backlog;
 	buf->next = NULL;
 	return buf;
 }
 
 unsigned virtio_net_rx_burst(struct net_device *device, struct net_buf **bufs, unsigned count)
 {
-	struct net *net = container_of(device, struct net, device);
+	struct net_pair *pair = net_pair_of(net_of(device));
 	unsigned taken = 0;
 
+	if (unlikely(!pair))
+		return 0;
+	while (unlikely(pair->backlog) && taken < count)
+		bufs[taken++] = backlog_pop(pair);
 	while (taken < count) {
-		struct net_buf *buf = unlikely(net->backlog) ? backlog_pop(net) : rx_next(net, net->rx);
+		unsigned more = rx_harvest(pair, pair->rx, bufs + taken, count - taken);
 
-		if (!buf)
+		if (!more)
 			break;
-		bufs[taken++] = buf;
+		taken += more;
 	}
-	virtio_net_rx_fill(net);
+	virtio_net_rx_fill(pair);
 	return taken;
 }
 
 /* Out of the ring, until the program asks. */
-static void rx_hold_back(struct net *net, struct virtq *vq)
+static void rx_hold_back(struct net_pair *pair, struct virtq *vq)
 {
 	struct net_buf *buf;
 
-	while ((buf = rx_next(net, vq))) {
-		*net->backlog_tail = buf;
-		net->backlog_tail = &buf->next;
+	while (rx_harvest(pair, vq, &buf, 1)) {
+		buf->next = NULL;
+		*pair->backlog_tail = buf;
+		pair->backlog_tail = &buf->next;
 	}
 }
 
 void virtio_net_rx_used(struct virtq *vq)
 {
-	struct net *net = vq->context;
+	struct net_pair *pair = vq->context;
+	struct net_device *device = &pair->net->device;
 
-	if (net->device.rx_ready)
-		net->device.rx_ready(&net->device);
+	if (device->rx_ready)
+		device->rx_ready(device);
 	else
-		rx_hold_back(net, vq); /* the ring falls silent once it is empty */
+		rx_hold_back(pair, vq); /* the ring falls silent once it is empty */
 }
 
-int virtio_net_rx_open(struct net *net)
+int virtio_net_rx_open(struct net_pair *pair, unsigned buffers)
 {
-	event_init(&net->fill_event, run_fill);
-	net->backlog_tail = &net->backlog;
-	net->pool = net_pool_create(POOL_BUFFERS);
-	return net->pool ? 0 : -ENOMEM;
+	event_init_on(&pair->fill_event, pair->index, run_fill);
+	pair->backlog_tail = &pair->backlog;
+	pair->pool = net_pool_create(buffers);
+	return pair->pool ? 0 : -ENOMEM;
 }
 
-void virtio_net_rx_drain(struct net *net, struct virtq *vq)
+void virtio_net_rx_drain(struct net_pair *pair, struct virtq *vq)
 {
 	struct net_buf *buf;
 
-	rx_hold_back(net, vq);
+	rx_hold_back(pair, vq);
 	while ((buf = virtq_detach_unused(vq)))
 		net_buf_free(buf);
 }
 
-void virtio_net_rx_close(struct net *net)
+void virtio_net_rx_close(struct net_pair *pair)
 {
-	while (net->backlog)
-		net_buf_free(backlog_pop(net));
-	net_pool_destroy(net->pool);
-	event_cancel(&net->fill_event);
+	while (pair->backlog)
+		net_buf_free(backlog_pop(pair));
+	if (pair->pool)
+		net_pool_destroy(pair->pool);
+	event_cancel(&pair->fill_event);
 }

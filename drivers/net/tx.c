@@ -12,49 +12,48 @@
 
 #define LOOK_FIRST_NS UINT64_C(200000)
 #define LOOK_LAST_NS UINT64_C(6400000)
+#define BURST 64u
 
-static void tx_end(struct net_device *device, struct net_buf *buf, int status)
+static void tx_end(struct net_pair *pair, struct net_buf **bufs, unsigned count, int status)
 {
-	if (status) {
-		device->tx_errors++;
-	} else {
-		device->tx_frames++;
-		device->tx_bytes += buf->reserved;
-	}
-	buf->status = status;
-	if (buf->done)
-		buf->done(buf);
+	if (status)
+		pair->counters.tx_errors += count;
 	else
-		net_buf_free(buf);
+		pair->counters.tx_frames += count;
+	net_bufs_done(bufs, count, status);
 }
 
 /* True: there were some. A done() that sends comes back here, and leaves the rest to the loop that it was called from. */
-static bool tx_harvest(struct net *net, struct virtq *vq)
+static bool tx_harvest(struct net_pair *pair, struct virtq *vq)
 {
-	struct net_buf *buf;
-	uint32_t written; /* "Legacy Interface: Device Operation": to be ignored for transmit queues */
+	struct net_buf *bufs[BURST];
+	uint32_t lens[BURST];
 	bool any = false;
+	unsigned count;
 
-	if (net->tx_harvesting || !vq)
+	if (pair->tx_harvesting || !vq)
 		return false;
-	net->tx_harvesting = true;
-	while ((buf = virtq_harvest(vq, &written))) {
-		net->tx_in_flight--;
+	pair->tx_harvesting = true;
+	/* "Legacy Interface: Device Operation": lengths are to be ignored for transmit queues */
+	while ((count = virtq_harvest_burst(vq, (void **)bufs, lens, BURST))) {
+		pair->tx_in_flight -= count;
 		any = true;
-		tx_end(&net->device, buf, 0);
+		tx_end(pair, bufs, count, 0);
 	}
-	net->tx_harvesting = false;
+	pair->tx_harvesting = false;
 	return any;
 }
 
 /* To a program that net_tx_burst() disappointed. */
-void virtio_net_tx_tell_room(struct net *net)
+void virtio_net_tx_tell_room(struct net_pair *pair)
 {
-	if (!net->tx_starved || !net->tx || !virtq_room(net->tx))
+	struct net_device *device = &pair->net->device;
+
+	if (!pair->tx_starved || !pair->tx || pair->index >= READ_ONCE(device->queues) || !virtq_room(pair->tx))
 		return;
-	net->tx_starved = false;
-	if (net->device.tx_ready)
-		net->device.tx_ready(&net->device);
+	pair->tx_starved = false;
+	if (device->tx_ready)
+		device->tx_ready(device);
 }
 
 void virtio_net_tx_used(struct virtq *vq)
@@ -64,29 +63,37 @@ void virtio_net_tx_used(struct virtq *vq)
 }
 
 /* The program waits: an interrupt when three quarters are through leaves the device the rest to work on meanwhile. */
-static void tx_await(struct net *net)
+static void tx_await(struct net_pair *pair)
 {
-	net->tx_starved = true;
-	if (net->tx && net->tx_in_flight && virtq_irq_enable_after(net->tx, (uint16_t)(net->tx_in_flight * 3 / 4 + 1)))
-		event_mark(&net->tx->event);
+	pair->tx_starved = true;
+	if (pair->tx && pair->tx_in_flight && virtq_irq_enable_after(pair->tx, (uint16_t)(pair->tx_in_flight * 3 / 4 + 1)))
+		event_mark(&pair->tx->event);
 }
 
 static void tx_look(struct timer *timer)
 {
-	struct net *net = container_of(timer, struct net, tx_timer);
+	struct net_pair *pair = container_of(timer, struct net_pair, tx_timer);
 
-	net->tx_look_ns = tx_harvest(net, net->tx) ? LOOK_FIRST_NS : MIN(net->tx_look_ns * 2, LOOK_LAST_NS);
-	if (net->tx_in_flight && !timer->active)
-		timer_start(timer, clock_ns() + net->tx_look_ns, tx_look);
-	virtio_net_tx_tell_room(net);
+	pair->tx_look_ns = tx_harvest(pair, pair->tx) ? LOOK_FIRST_NS : MIN(pair->tx_look_ns * 2, LOOK_LAST_NS);
+	if (pair->tx_in_flight && !timer->active)
+		timer_start(timer, clock_ns() + pair->tx_look_ns, tx_look);
+	virtio_net_tx_tell_room(pair);
 }
 
-/* A frame in pieces, or with the header apart. As virtq_add(); -EINVAL also for what may not be sent. */
-static int tx_add_pieces(struct net *net, struct net_buf *buf)
+/* "Packet Transmission": flags 0, gso_type NONE, num_buffers 0. A shorter header is the end of those bytes. */
+static inline void clear_header(uint8_t *data)
 {
-	struct virtq_buf bufs[TX_FRAGMENTS + 1];
+	__builtin_memset(data - sizeof(struct virtio_net_hdr), 0, sizeof(struct virtio_net_hdr));
+}
+
+/* A frame in pieces, with an offload, or with the header apart. As virtq_add(); -EINVAL, -ENOTSUP also for what may not be sent. */
+static int tx_add(struct net_pair *pair, struct net_buf *buf)
+{
+	const struct net *net = pair->net;
+	struct virtq_buf bufs[FRAGMENTS_MAX + 1];
 	uint16_t count = 0;
 	uint64_t bytes = 0;
+	int error;
 
 	bufs[count++] = (struct virtq_buf){buf->data - net->header, net->header};
 	for (const struct net_buf *piece = buf; piece; piece = piece->more) {
@@ -98,69 +105,98 @@ static int tx_add_pieces(struct net *net, struct net_buf *buf)
 			bufs[count++] = (struct virtq_buf){piece->data, piece->length};
 		bytes += piece->length;
 	}
-	/* "Device configuration layout": MUST NOT transmit packets of size exceeding mtu */
-	if (bytes > net->frame_max)
+	/* "Device configuration layout": MUST NOT transmit packets of size exceeding mtu, with gso_type NONE or ECN */
+	if (bytes > (buf->offload.gso ? GSO_FRAME_MAX : net->frame_max))
 		return -EINVAL;
-	buf->reserved = (uint32_t)bytes;
-	return virtq_add(net->tx, bufs, count, 0, buf);
+	clear_header(buf->data);
+	if (buf->offload.flags || buf->offload.gso) {
+		error = virtio_net_tx_header(net, buf, (uint32_t)bytes);
+		if (error)
+			return error;
+	}
+	error = virtq_add(pair->tx, bufs, count, 0, buf);
+	if (!error)
+		pair->counters.tx_bytes += bytes;
+	return error;
 }
 
-static int tx_add(struct net *net, struct net_buf *buf)
+/* Those from the front that are in one piece and have no offload: a descriptor each, header and frame. Gives how many were taken. */
+static unsigned tx_add_plain(struct net_pair *pair, struct net_buf **bufs, unsigned count)
 {
-	struct virtq_buf whole = {buf->data - net->header, net->header + buf->length};
+	const uint32_t header = pair->net->header, most = pair->net->own_header ? 0 : pair->net->frame_max;
+	struct virtq_buf wire[BURST];
+	uint64_t bytes = 0;
+	unsigned i;
 
-	/* "Packet Transmission": flags 0, gso_type NONE, num_buffers 0. A legacy header is the end of those bytes. */
-	__builtin_memset(buf->data - sizeof(struct virtio_net_hdr), 0, sizeof(struct virtio_net_hdr));
-	if (unlikely(buf->more || net->own_header || buf->length - 1 >= net->frame_max))
-		return tx_add_pieces(net, buf);
-	buf->reserved = buf->length;
-	return virtq_add(net->tx, &whole, 1, 0, buf);
+	count = MIN(count, MIN(BURST, virtq_room(pair->tx)));
+	for (i = 0; i < count; i++) {
+		struct net_buf *buf = bufs[i];
+
+		if (unlikely(buf->more || buf->offload.flags || buf->offload.gso || buf->length - 1 >= most))
+			break;
+		clear_header(buf->data);
+		wire[i] = (struct virtq_buf){buf->data - header, buf->length + header};
+		bytes += buf->length;
+	}
+	count = virtq_add_burst(pair->tx, (void *const *)bufs, wire, i, false);
+	while (unlikely(i > count))
+		bytes -= bufs[--i]->length;
+	pair->counters.tx_bytes += bytes;
+	return count;
 }
 
 unsigned virtio_net_tx_burst(struct net_device *device, struct net_buf **bufs, unsigned count)
 {
-	struct net *net = container_of(device, struct net, device);
+	struct net_pair *pair = net_pair_of(net_of(device));
 	unsigned taken = 0, before;
 
-	if (unlikely(!net->tx)) {
-		net->tx_starved = true; /* until the restart */
+	if (unlikely(!pair))
+		return 0;
+	if (unlikely(!pair->tx || pair->index >= READ_ONCE(device->queues))) {
+		pair->tx_starved = true; /* until the restart */
 		return 0;
 	}
-	tx_harvest(net, net->tx);
-	before = net->tx_in_flight;
-	while (net->tx && taken < count) {
-		int error = tx_add(net, bufs[taken]);
+	tx_harvest(pair, pair->tx);
+	before = pair->tx_in_flight;
+	while (pair->tx && taken < count) {
+		unsigned plain = tx_add_plain(pair, bufs + taken, count - taken);
+		int error;
 
+		taken += plain;
+		pair->tx_in_flight += plain;
+		if (plain || taken == count)
+			continue;
+		error = tx_add(pair, bufs[taken]);
 		if (!error) {
-			net->tx_in_flight++;
+			pair->tx_in_flight++;
 			taken++;
-		} else if (error == -EINVAL || (error == -ENOSPC && !net->tx_in_flight)) {
-			tx_end(device, bufs[taken++], -EINVAL);
+		} else if (error == -EINVAL || error == -ENOTSUP || (error == -ENOSPC && !pair->tx_in_flight)) {
+			tx_end(pair, &bufs[taken++], 1, error == -ENOSPC ? -EINVAL : error);
 		} else {
 			break; /* no room, or broken: until the restart */
 		}
 	}
 	if (taken < count || !count)
-		tx_await(net);
-	if (unlikely(!net->tx)) /* stopped inside a done() */
+		tx_await(pair);
+	if (unlikely(!pair->tx)) /* stopped inside a done() */
 		return taken;
-	if (net->tx_in_flight != before)
-		virtq_kick_later(net->tx);
-	if (net->tx_in_flight && !net->tx_timer.active) {
-		net->tx_look_ns = LOOK_FIRST_NS;
-		timer_start(&net->tx_timer, clock_ns() + net->tx_look_ns, tx_look);
+	if (pair->tx_in_flight != before)
+		virtq_kick_later(pair->tx);
+	if (pair->tx_in_flight && !pair->tx_timer.active) {
+		pair->tx_look_ns = LOOK_FIRST_NS;
+		timer_start(&pair->tx_timer, clock_ns() + pair->tx_look_ns, tx_look);
 	}
 	return taken;
 }
 
-void virtio_net_tx_drain(struct net *net, struct virtq *vq)
+void virtio_net_tx_drain(struct net_pair *pair, struct virtq *vq)
 {
 	struct net_buf *buf;
 
-	timer_stop(&net->tx_timer);
-	tx_harvest(net, vq);
+	timer_stop(&pair->tx_timer);
+	tx_harvest(pair, vq);
 	while ((buf = virtq_detach_unused(vq))) {
-		net->tx_in_flight--;
-		tx_end(&net->device, buf, -EIO);
+		pair->tx_in_flight--;
+		tx_end(pair, &buf, 1, -EIO);
 	}
 }

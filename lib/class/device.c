@@ -53,8 +53,10 @@ static const char *list_queues(const struct device_info *info, char *out, size_t
 		struct device_queue queue = {.layout = ""};
 
 		info->queue(info, i, &queue);
-		format_text(out + length, size - length, "%s{\"size\":%u,\"layout\":\"%s\"}", i ? "," : "", (unsigned)queue.size,
-		            queue.layout);
+		if (!queue.size)
+			continue;
+		format_text(out + length, size - length, "%s{\"size\":%u,\"layout\":\"%s\"}", length ? "," : "",
+		            (unsigned)queue.size, queue.layout);
 		length += strlen(out + length);
 	}
 	return out;

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 struct device_queue {
-	uint16_t size;
+	uint16_t size;                /* 0: the driver leaves it out */
 	const char *layout;           /* "split", "packed" */
 	uint64_t notifications, used; /* available buffer notifications sent, buffers used so far */
 };

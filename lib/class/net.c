@@ -42,7 +42,10 @@ struct net_pool *net_pool_create(unsigned count)
 	}
 	pool->count = pool->free_count = count;
 	for (unsigned i = count; i-- > 0; pool->free = &pool->bufs[i])
-		pool->bufs[i] = (struct net_buf){.next = pool->free, .pool = pool};
+		pool->bufs[i] = (struct net_buf){.next = pool->free,
+		                                 .pool = pool,
+		                                 .start = pool->memory + (size_t)i * NET_BUF_BYTES + NET_HEADROOM,
+		                                 .capacity = NET_BUF_BYTES - NET_HEADROOM};
 	return pool;
 }
 
@@ -62,20 +65,28 @@ void net_pool_notify(struct net_pool *pool, struct event *event)
 
 unsigned net_pool_free_count(const struct net_pool *pool) { return pool->free_count; }
 
-struct net_buf *net_buf_alloc(struct net_pool *pool)
+/* What is free is as a fresh one has to be, but for what only its user changes. */
+unsigned net_bufs_alloc(struct net_pool *pool, struct net_buf **bufs, unsigned count)
 {
 	struct net_buf *buf = pool->free;
+	unsigned taken = 0;
 
-	if (unlikely(!buf))
-		return NULL;
-	pool->free = buf->next;
-	pool->free_count--;
-	buf->next = buf->more = NULL;
-	buf->data = pool->memory + (size_t)(buf - pool->bufs) * NET_BUF_BYTES + NET_HEADROOM;
-	buf->length = 0;
-	buf->capacity = NET_BUF_BYTES - NET_HEADROOM;
-	buf->done = NULL;
-	buf->status = 0;
+	for (; taken < count && buf; buf = buf->next) {
+		buf->data = buf->start;
+		buf->length = 0;
+		buf->offload = (struct net_offload){0};
+		bufs[taken++] = buf;
+	}
+	pool->free = buf;
+	pool->free_count -= taken;
+	return taken;
+}
+
+struct net_buf *net_buf_alloc(struct net_pool *pool)
+{
+	struct net_buf *buf = NULL;
+
+	(void)net_bufs_alloc(pool, &buf, 1);
 	return buf;
 }
 
@@ -96,12 +107,53 @@ void net_buf_free(struct net_buf *buf)
 		struct net_pool *pool = buf->pool;
 
 		buf->next = pool->free;
+		buf->more = NULL;
+		buf->done = NULL;
 		pool->free = buf;
 		pool->free_count++;
 		if (unlikely(pool->watched))
 			came_back(pool);
 		buf = more;
 	}
+}
+
+/* Most are single, of one pool and wanted back by nobody: in one go. */
+void net_bufs_done(struct net_buf **bufs, unsigned count, int status)
+{
+	unsigned i = 0;
+
+	while (i < count) {
+		struct net_pool *pool = bufs[i]->pool;
+		struct net_buf *free;
+		unsigned first = i;
+
+		if (bufs[i]->done) {
+			bufs[i]->status = status;
+			bufs[i]->done(bufs[i]);
+			i++;
+			continue;
+		}
+		for (free = pool->free; i < count; free = bufs[i++]) {
+			if (bufs[i]->done || bufs[i]->more || bufs[i]->pool != pool)
+				break;
+			bufs[i]->next = free;
+		}
+		if (i == first) {
+			net_buf_free(bufs[i++]);
+			continue;
+		}
+		pool->free = free;
+		pool->free_count += i - first;
+		if (unlikely(pool->watched))
+			came_back(pool);
+	}
+}
+
+void net_bufs_free(struct net_buf **bufs, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		bufs[i]->done = NULL;
+	net_bufs_done(bufs, count, 0);
 }
 
 /* ---- devices ---- */
@@ -141,4 +193,11 @@ void net_link_event(struct net_device *device, bool up)
 	log_info("%s: link %s", device->node.name, up ? "up" : "down");
 	if (device->link_changed)
 		device->link_changed(device);
+}
+
+void net_announce_event(struct net_device *device)
+{
+	device->announces++;
+	if (device->announce)
+		device->announce(device);
 }

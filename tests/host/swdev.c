@@ -210,7 +210,8 @@ static void check_config_access(struct swdev *dev, uint32_t offset, unsigned wid
 	if (!(width == field->width && in == 0) && !(field->width == 8 && width == 4 && in % 4 == 0) &&
 	    !(field->is_union && offset % width == 0))
 		swdev_violation(dev, "config %s of %u bytes at %u: the field has %u bytes", what, width, offset, field->width);
-	if (field->feature >= 0 && !(dev->told_features & FEATURE((unsigned)field->feature)))
+	if (field->any_of ? !(dev->told_features & field->any_of)
+	                  : field->feature >= 0 && !(dev->told_features & FEATURE((unsigned)field->feature)))
 		swdev_violation(dev, "config %s at %u: feature %d is not offered", what, offset, field->feature);
 	if (write && !field->writable)
 		swdev_violation(dev, "config write at %u: the field is read-only", offset);

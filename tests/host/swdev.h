@@ -62,6 +62,7 @@ struct swdev_field {
 	uint16_t offset;
 	uint8_t width, count; /* bytes of one element, elements */
 	int8_t feature;       /* the bit that it exists with; -1: always */
+	uint64_t any_of;      /* or, if not 0, the bits */
 	bool writable;
 	bool any_time;          /* written at any time */
 	bool after_features_ok; /* not read before FEATURES_OK */

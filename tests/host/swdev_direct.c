@@ -128,7 +128,7 @@ static void irq_setup(struct virtio_device *vdev, unsigned queues)
 	case VIRTIO_IRQ_MSIX:
 		ok = attach(direct, &vdev->config_event);
 		for (unsigned i = 0; ok && i < queues; i++)
-			ok = attach(direct, &vdev->queues[i]->event);
+			ok = attach(direct, vdev->queues[i] ? &vdev->queues[i]->event : &vdev->shared_event);
 		break;
 	case VIRTIO_IRQ_MSIX_SHARED:
 		ok = attach(direct, &vdev->config_event);

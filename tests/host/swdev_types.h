@@ -31,7 +31,74 @@ void swdev_disk_resize(struct swdev *dev,
                        uint64_t sectors); /* contents are kept as far as they fit; tells the driver when plugged */
 
 /* ---- net ---- */
-enum { NET_F_CSUM = 0, NET_F_MTU = 3, NET_F_MAC = 5, NET_F_MRG_RXBUF = 15, NET_F_STATUS = 16, NET_F_SPEED_DUPLEX = 63 };
+enum {
+	NET_F_CSUM = 0,
+	NET_F_GUEST_CSUM = 1,
+	NET_F_CTRL_GUEST_OFFLOADS = 2,
+	NET_F_MTU = 3,
+	NET_F_MAC = 5,
+	NET_F_GUEST_TSO4 = 7,
+	NET_F_GUEST_TSO6 = 8,
+	NET_F_GUEST_ECN = 9,
+	NET_F_GUEST_UFO = 10,
+	NET_F_HOST_TSO4 = 11,
+	NET_F_HOST_TSO6 = 12,
+	NET_F_HOST_ECN = 13,
+	NET_F_HOST_UFO = 14,
+	NET_F_MRG_RXBUF = 15,
+	NET_F_STATUS = 16,
+	NET_F_CTRL_VQ = 17,
+	NET_F_CTRL_RX = 18,
+	NET_F_CTRL_VLAN = 19,
+	NET_F_CTRL_RX_EXTRA = 20,
+	NET_F_GUEST_ANNOUNCE = 21,
+	NET_F_MQ = 22,
+	NET_F_CTRL_MAC_ADDR = 23,
+	NET_F_HASH_TUNNEL = 51,
+	NET_F_VQ_NOTF_COAL = 52,
+	NET_F_NOTF_COAL = 53,
+	NET_F_GUEST_USO4 = 54,
+	NET_F_GUEST_USO6 = 55,
+	NET_F_HOST_USO = 56,
+	NET_F_HASH_REPORT = 57,
+	NET_F_GUEST_HDRLEN = 59,
+	NET_F_RSS = 60,
+	NET_F_RSC_EXT = 61,
+	NET_F_STANDBY = 62,
+	NET_F_SPEED_DUPLEX = 63
+};
+/* All that there is of the controlq */
+#define NET_F_CONTROL                                                                                                            \
+	(FEATURE(NET_F_CTRL_VQ) | FEATURE(NET_F_CTRL_RX) | FEATURE(NET_F_CTRL_VLAN) | FEATURE(NET_F_CTRL_RX_EXTRA) |             \
+	 FEATURE(NET_F_GUEST_ANNOUNCE) | FEATURE(NET_F_CTRL_MAC_ADDR) | FEATURE(NET_F_CTRL_GUEST_OFFLOADS) |                     \
+	 FEATURE(NET_F_HASH_TUNNEL) | FEATURE(NET_F_VQ_NOTF_COAL) | FEATURE(NET_F_NOTF_COAL) | FEATURE(NET_F_HASH_REPORT))
+#define NET_F_OFFLOADS_OUT                                                                                                       \
+	(FEATURE(NET_F_CSUM) | FEATURE(NET_F_HOST_TSO4) | FEATURE(NET_F_HOST_TSO6) | FEATURE(NET_F_HOST_ECN) |                   \
+	 FEATURE(NET_F_HOST_UFO) | FEATURE(NET_F_HOST_USO))
+#define NET_F_OFFLOADS_IN                                                                                                        \
+	(FEATURE(NET_F_GUEST_CSUM) | FEATURE(NET_F_GUEST_TSO4) | FEATURE(NET_F_GUEST_TSO6) | FEATURE(NET_F_GUEST_ECN) |          \
+	 FEATURE(NET_F_GUEST_UFO) | FEATURE(NET_F_GUEST_USO4) | FEATURE(NET_F_GUEST_USO6))
+#define NET_PAIRS 3u /* of a device with MQ or RSS, unless its configuration says otherwise */
+
+/* What the driver configured by the controlq */
+struct swdev_nic_control {
+	unsigned commands, refused;
+	uint8_t modes[6]; /* "Packet Receive Filtering", by command */
+	uint8_t macs[256][6];
+	unsigned stations, groups; /* of macs */
+	uint64_t vlans[64];
+	unsigned announced; /* ANNOUNCE_ACK */
+	uint16_t pairs;
+	uint32_t hash_types, tunnels;
+	uint16_t table[128], entries, max_tx;
+	uint8_t key[40], key_bytes;
+	uint64_t offloads;
+	uint32_t coalescing[64][2]; /* by queue: packets, usecs */
+	/* what it does against the wishes of the driver */
+	bool silent; /* never answers */
+	bool lies;   /* acks with: */
+	uint8_t false_ack;
+};
 
 struct swdev_frame {
 	struct swdev_frame *next;
@@ -44,13 +111,18 @@ struct swdev_nic {
 	bool loopback;
 	uint64_t sent, received, dropped;
 	uint8_t header[10]; /* of received frames: flags, gso_type, hdr_len, gso_size, csum_start, csum_offset */
-	bool lies;          /* num_buffers is a false one */
+	uint8_t hash[6];    /* and hash_value, hash_report */
+	uint8_t last[20];   /* the header of the frame sent last */
+	unsigned pair;      /* by which frames are received */
+	struct swdev_nic_control control;
+	bool lies; /* num_buffers is a false one */
 	uint16_t false_num_buffers;
 };
 static inline struct swdev_nic *swdev_nic(struct swdev *dev) { return dev->state; }
 void swdev_nic_receive(struct swdev *dev, const void *frame, uint32_t length); /* arrives at the next look */
 struct swdev_frame *swdev_nic_sent(struct swdev *dev); /* the next one transmitted, NULL: none; the caller frees it */
 void swdev_nic_link(struct swdev *dev, bool up);
+void swdev_nic_announce(struct swdev *dev); /* asks the driver for gratuitous packets */
 
 /* ---- entropy ---- */
 struct swdev_rng {

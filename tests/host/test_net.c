@@ -99,8 +99,8 @@ static void frames_out(void **state)
 			}
 		}
 		loop_sleep(20000000); /* done() runs some milliseconds later at the latest */
-		assert_int_equal(device->tx_frames, 3000);
-		assert_int_equal(device->tx_errors, 0);
+		assert_int_equal(net_count(device).tx_frames, 3000);
+		assert_int_equal(net_count(device).tx_errors, 0);
 		assert_int_equal(net_pool_free_count(pool), POOL);
 		unplug(dev);
 	}
@@ -153,7 +153,7 @@ static void pieces_and_sizes(void **state)
 	assert_int_equal(send(device, make(4, 3, 600)), -EINVAL);
 	assert_int_equal(send(device, make(5, 40, 20)), -EINVAL); /* in too many pieces */
 	assert_int_equal(send(device, make(6, 1, 0)), -EINVAL);
-	assert_int_equal(device->tx_errors, 4);
+	assert_int_equal(net_count(device).tx_errors, 4);
 	assert_null(swdev_nic_sent(dev));
 	unplug(dev);
 }
@@ -224,7 +224,7 @@ static void frames_in(void **state)
 		}
 		loop_sleep(10000000);
 		assert_int_equal(received, 3000); /* in order, none lost, none altered: check_received() */
-		assert_int_equal(device->rx_frames, 3000);
+		assert_int_equal(net_count(device).rx_frames, 3000);
 		assert_int_equal(swdev_nic(dev)->dropped, 0);
 		unplug(dev);
 	}
