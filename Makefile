@@ -20,6 +20,14 @@ keep = @mkdir -p $(@D); printf '%s\n' '$(subst ','\'',$(1))' | cmp -s - $@ || pr
 # Debian packages, each asked for by the targets that use it: installed when missing, see tools/need.
 need = @tools/need '$(1)' $(2)
 
+# ---- parts that a build can leave out: AML=no, the interpreter of ACPI's tables (ACPICA); FDT=no, device trees (libfdt) ----
+AML   ?= yes
+FDT   ?= yes
+PARTS := $(strip $(if $(filter yes,$(AML)),acpica) $(if $(filter yes,$(FDT)),libfdt))
+# Debian's linux-source carries both.
+LINUX_VERSION := 6.1
+LINUX_PARTS   ?= $(BUILD)/linux-$(LINUX_VERSION)
+
 # ---- toolchain ----
 # gcc; CC=clang for clang; CROSS_COMPILE=x86_64-elf- or x86_64-linux-gnu- for a cross toolchain. On a host of another architecture
 # Debian's cross compiler is the default.
@@ -30,6 +38,7 @@ ifeq ($(origin CC),default)
 CC := $(CROSS_COMPILE)gcc
 endif
 TARGET_GCC := $(CROSS_COMPILE)gcc
+AR         := $(CROSS_COMPILE)ar
 LD         := $(CROSS_COMPILE)ld
 NM         := $(CROSS_COMPILE)nm
 OBJCOPY    := $(CROSS_COMPILE)objcopy
@@ -44,7 +53,7 @@ PACKAGES_CC := $(if $(filter x86_64-linux-gnu-gcc,$(CC)),$(if $(shell command -v
 CC_TARGET    =
 CC_INCLUDE   = $(shell $(CC) -print-file-name=include)
 endif
-PACKAGES_BUILD := newlib-source xz-utils libc6-dev $(PACKAGES_CC)
+PACKAGES_BUILD := newlib-source xz-utils libc6-dev $(PACKAGES_CC) $(if $(PARTS),linux-source-$(LINUX_VERSION))
 
 # ---- flags ----
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Werror
@@ -69,7 +78,7 @@ CFLAGS_APPS   = $(LANGUAGE) $(WARNINGS) $(TARGET) $(OPTIMIZE) -ffreestanding -fb
 CFLAGS_USER   = $(LANGUAGE) -Wall $(TARGET) -O2 $(CFLAGS)
 
 LDFLAGS_IMAGE = -m elf_x86_64 -nostdlib -static --gc-sections -z max-page-size=4096 -z noexecstack --no-warn-execstack --build-id=none
-LIBS          = $(NEWLIB)/lib/libm.a $(NEWLIB)/lib/libc.a $(shell $(TARGET_GCC) -print-libgcc-file-name)
+LIBS          = $(PARTS:%=$(B)/%.a) $(NEWLIB)/lib/libm.a $(NEWLIB)/lib/libc.a $(shell $(TARGET_GCC) -print-libgcc-file-name)
 
 # ---- newlib: built once from Debian's sources ----
 NEWLIB_VERSION := $(or $(patsubst newlib-%.tar.xz,%,$(notdir $(lastword $(sort $(wildcard /usr/src/newlib/newlib-*.tar.xz))))),3.3.0)
@@ -82,11 +91,30 @@ newlib: $(NEWLIB)/done ## build newlib only (what all images need, about two min
 $(NEWLIB)/done: FORCE | need-build
 	$(Q)tools/newlib '$(NEWLIB)' '$(NEWLIB_VERSION)' '$(TARGET_GCC)' '$(CROSS_COMPILE)'
 
+# ---- ACPICA and libfdt: built from what tools/linux-parts takes out of Debian's linux-source, once ----
+CFLAGS_PARTS   = -std=gnu11 -w $(TARGET) -Os -ffreestanding -fbuiltin -mgeneral-regs-only $(KERNEL_CFLAGS)
+# How ACPICA is set up: no fixed hardware of ACPI, which is ours; a status for each error, no text; its own object caches.
+ACPICA_FLAGS  := -D_LINUX -DACPI_REDUCED_HARDWARE=1 -DACPI_NO_ERROR_MESSAGES -DACPI_USE_LOCAL_CACHE -DACPI_PCI_CONFIGURED \
+                 -isystem $(LINUX_PARTS)/include
+FDT_FLAGS     := -isystem $(LINUX_PARTS)/libfdt
+FDT_FILES     := fdt.c fdt_ro.c fdt_addresses.c
+
+$(LINUX_PARTS)/done: FORCE | need-build
+	$(Q)tools/linux-parts '$(LINUX_PARTS)' '$(LINUX_VERSION)'
+archive = $(Q)$(MAKE) --no-print-directory -f tools/archive.mk -s OUT=$@ CC='$(CC)' AR='$(AR)' FLAGS_FILE='$(B)/flags $(LINUX_PARTS)/done'
+$(B)/acpica.a: $(LINUX_PARTS)/done $(B)/flags tools/archive.mk
+	$(call say,LIB,$@)
+	+$(archive) DIR='$(LINUX_PARTS)/acpica' SKIP="db%.c rsdump%.c" CFLAGS='$(CFLAGS_PARTS) $(ACPICA_FLAGS)'
+$(B)/libfdt.a: $(LINUX_PARTS)/done $(B)/flags tools/archive.mk
+	$(call say,LIB,$@)
+	+$(archive) DIR='$(LINUX_PARTS)/libfdt' FILES='$(FDT_FILES)' CFLAGS='$(CFLAGS_PARTS) $(FDT_FLAGS)'
+
 # ---- the image ----
 # DRIVERS="blk net": only these, a name being that of a folder in drivers/, or of a file or the first word of files. drivers/bus is always in.
 DRIVERS     ?= *
 DRIVERS_SRC := $(foreach name,bus $(DRIVERS),$(wildcard drivers/$(name)/*.c drivers/*/$(name).c drivers/*/$(name)_*.c))
-KERNEL_SRC := $(sort $(wildcard arch/$(ARCH)/*.[cS] boot/*.[cS] lib/*.c lib/newlib/*.c lib/class/*.c virtio/*.c) $(DRIVERS_SRC))
+KERNEL_SRC := $(sort $(wildcard arch/$(ARCH)/*.[cS] boot/*.[cS] lib/*.c lib/newlib/*.c lib/class/*.c virtio/*.c) $(DRIVERS_SRC) \
+              $(if $(filter acpica,$(PARTS)),$(wildcard lib/acpi/*.c)) $(if $(filter libfdt,$(PARTS)),$(wildcard lib/fdt/*.c)))
 APPS_SRC   := $(sort $(wildcard apps/*.c))
 KERNEL_OBJ := $(KERNEL_SRC:%=$(B)/%.o)
 APPS_OBJ   := $(APPS_SRC:%=$(B)/%.o)
@@ -104,6 +132,9 @@ $(B)/objects: FORCE
 
 $(KERNEL_OBJ): CFLAGS_OBJ = $(CFLAGS_KERNEL)
 $(APPS_OBJ): CFLAGS_OBJ = $(CFLAGS_APPS)
+$(filter $(B)/lib/acpi/%,$(KERNEL_OBJ)): CFLAGS_OBJ = $(CFLAGS_KERNEL) $(ACPICA_FLAGS)
+$(filter $(B)/lib/fdt/%,$(KERNEL_OBJ)): CFLAGS_OBJ = $(CFLAGS_KERNEL) $(FDT_FLAGS)
+$(filter $(B)/lib/acpi/% $(B)/lib/fdt/%,$(KERNEL_OBJ)): | $(LINUX_PARTS)/done
 $(filter $(DATA_PATH),$(IMAGE_OBJ)): OPTIMIZE = -O2
 $(IMAGE_OBJ): $(B)/%.o: % $(B)/flags $(if $(filter file,$(origin LIBC)),$(NEWLIB)/done)
 	@mkdir -p $(@D)
@@ -120,7 +151,7 @@ define link_image
 	@rm -f $@.first $@.symbols.S $@.symbols.o
 endef
 
-$(B)/vireo.elf: $(IMAGE_OBJ) linker/$(ARCH).ld tools/ksyms.sh $(B)/objects $(B)/flags
+$(B)/vireo.elf: $(IMAGE_OBJ) $(PARTS:%=$(B)/%.a) linker/$(ARCH).ld tools/ksyms.sh $(B)/objects $(B)/flags
 	$(link_image)
 
 # A bzImage: the setup, then the image as it lies in memory. The same without the setup is a flat binary for loaders that want one.
@@ -171,7 +202,7 @@ $(call user_obj,$(1)): $(1) $(USER_B)/flags $(NEWLIB)/done
 endef
 $(foreach src,$(SRC),$(eval $(call user_rule,$(src))))
 
-$(IMAGE): $(IMAGE_OBJ) $(USER_OBJ) linker/$(ARCH).ld tools/ksyms.sh $(B)/objects $(B)/flags
+$(IMAGE): $(IMAGE_OBJ) $(PARTS:%=$(B)/%.a) $(USER_OBJ) linker/$(ARCH).ld tools/ksyms.sh $(B)/objects $(B)/flags
 	$(link_image)
 -include $(USER_OBJ:.o=.d)
 endif
@@ -184,7 +215,8 @@ app: ## your program as an image: make app SRC="hello.c more.c" [NAME=hello] [CF
 	@echo "$(IMAGE) runs $(NAME) by default; boot it with: make run SRC=\"$(SRC)\""
 
 # ---- the core and the drivers as a library for other kernels: docs/adopting.md ----
-LIB_SRC := $(sort $(wildcard virtio/*.c drivers/*/*.c lib/class/*.c))
+# What asks ACPI's namespace and device trees is our kernel's: another one has its own.
+LIB_SRC := $(filter-out drivers/bus/acpi.c drivers/bus/fdt.c drivers/bus/pci_firmware.c,$(sort $(wildcard virtio/*.c drivers/*/*.c lib/class/*.c)))
 LIB_API := $(wildcard virtio/virtio.h virtio/virtq.h virtio/request.h virtio/transport.h lib/class/*.h drivers/bus/mmio.h drivers/bus/pci.h)
 
 .PHONY: lib
@@ -346,8 +378,8 @@ format: ## format the C sources as .clang-format says
 
 # ---- the rest ----
 .PHONY: clean distclean help
-clean: ## remove what was built, except newlib
-	rm -rf $(filter-out $(BUILD)/newlib-%,$(wildcard $(BUILD)/*))
+clean: ## remove what was built, except newlib and the sources of ACPICA and libfdt
+	rm -rf $(filter-out $(BUILD)/newlib-% $(BUILD)/linux-%,$(wildcard $(BUILD)/*))
 distclean: ## remove build/ with newlib
 	rm -rf $(BUILD)
 help: ## this list

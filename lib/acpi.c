@@ -13,7 +13,6 @@
 #include <base/log.h>
 #include <base/util.h>
 
-#define TABLES_MAX 64
 #define LENGTH_MAX (4u << 20) /* the longest table that is believed */
 
 #define SCAN_START 0xe0000u /* "Finding the RSDP on IA-PC Systems" */
@@ -43,7 +42,7 @@ _Static_assert(sizeof(struct rsdp) == 36, "ACPI: RSDP");
 #define FADT_DSDT 40
 #define FADT_X_DSDT 140
 
-static const struct acpi_header *tables[TABLES_MAX];
+static const struct acpi_header *tables[ACPI_TABLES_MAX];
 static unsigned table_count;
 
 static bool sums_to_zero(const void *memory, size_t size)
@@ -97,8 +96,8 @@ static void add_table(uint64_t phys)
 
 	if (!table)
 		return;
-	if (table_count == TABLES_MAX)
-		log_warn("acpi: more than %d tables, \"%.4s\" left out", TABLES_MAX, table->signature);
+	if (table_count == ACPI_TABLES_MAX)
+		log_warn("acpi: more than %d tables, \"%.4s\" left out", ACPI_TABLES_MAX, table->signature);
 	else
 		tables[table_count++] = table;
 }
@@ -183,6 +182,8 @@ void acpi_init(uint64_t address)
 	}
 }
 
+const struct acpi_header *acpi_table_at(unsigned index) { return index < table_count ? tables[index] : NULL; }
+
 const struct acpi_header *acpi_table(const char *signature, unsigned index)
 {
 	for (unsigned i = 0; i < table_count; i++) {
@@ -190,6 +191,24 @@ const struct acpi_header *acpi_table(const char *signature, unsigned index)
 			return tables[i];
 	}
 	return NULL;
+}
+
+bool acpi_mentions(const char *text)
+{
+	size_t length = strlen(text);
+
+	for (unsigned i = 0; i < table_count; i++) {
+		const char *at = (const char *)(tables[i] + 1), *end = (const char *)tables[i] + tables[i]->length;
+
+		if (memcmp(tables[i]->signature, "DSDT", 4) != 0 && memcmp(tables[i]->signature, "SSDT", 4) != 0)
+			continue;
+		while ((at = memchr(at, text[0], (size_t)(end - at))) != NULL && (size_t)(end - at) >= length) {
+			if (memcmp(at, text, length) == 0)
+				return true;
+			at++;
+		}
+	}
+	return false;
 }
 
 /* An AML integer as firmware writes the elements of _S5_: Zero, One, or a byte. */

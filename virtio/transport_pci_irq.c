@@ -94,10 +94,11 @@ static bool try_msix(struct virtio_pci *vp)
 
 static bool try_line(struct virtio_pci *vp)
 {
+	enum irq_trigger trigger;
 	unsigned gsi;
 
-	if (!virtio_irq_line_allowed() || vp->isr.kind == REGION_NONE || pci_intx_line(vp->function, &gsi) ||
-	    irq_attach_line(&vp->irq, gsi, IRQ_TRIGGER_LEVEL, &vp->vdev.shared_event))
+	if (!virtio_irq_line_allowed() || vp->isr.kind == REGION_NONE || pci_intx_line(vp->function, &gsi, &trigger) ||
+	    irq_attach_line(&vp->irq, gsi, trigger, &vp->vdev.shared_event))
 		return false;
 	pci_intx_set(vp->function, true);
 	vp->vdev.irq_mode = VIRTIO_IRQ_LINE;

@@ -78,7 +78,7 @@ int irq_attach_line(struct irq *irq, unsigned gsi, enum irq_trigger trigger, str
 
 	pthread_mutex_lock(&lock);
 	if (!line->first)
-		line->level = trigger == IRQ_TRIGGER_LEVEL;
+		line->level = trigger == IRQ_TRIGGER_LEVEL || trigger == IRQ_TRIGGER_LEVEL_HIGH;
 	*irq = (struct irq){.event = event, .next = line->first, .gsi = gsi, .level = line->level};
 	line->first = irq;
 	attached++;

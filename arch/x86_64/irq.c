@@ -117,7 +117,9 @@ static struct madt_line resolve(unsigned gsi, enum irq_trigger trigger)
 {
 	if (trigger == IRQ_TRIGGER_ISA && gsi < ARRAY_SIZE(madt.isa))
 		return madt.isa[gsi];
-	return (struct madt_line){.gsi = gsi, .level = trigger == IRQ_TRIGGER_LEVEL, .low = trigger == IRQ_TRIGGER_LEVEL};
+	return (struct madt_line){.gsi = gsi,
+	                          .level = trigger == IRQ_TRIGGER_LEVEL || trigger == IRQ_TRIGGER_LEVEL_HIGH,
+	                          .low = trigger == IRQ_TRIGGER_LEVEL || trigger == IRQ_TRIGGER_EDGE_LOW};
 }
 
 /* Where interrupts for an event go: its CPU, if its number fits; else the first one, whose loop passes the mark on. */

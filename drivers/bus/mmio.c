@@ -63,6 +63,8 @@ void mmio_slot_add(const struct mmio_slot *description, const char *origin)
 		return;
 	}
 	other = find_overlap(base, size);
+	if (other && other->told_by != description->told_by)
+		return;
 	if (other) {
 		log_warn("mmio %s: overlaps the device at %#llx, ignored", origin, (unsigned long long)other->base);
 		return;

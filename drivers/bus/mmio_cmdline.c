@@ -51,7 +51,7 @@ static void mmio_cmdline_scan(void)
 	const char *word;
 
 	while ((word = cmdline_next(KEY, &cursor))) {
-		struct mmio_slot slot = {.trigger = IRQ_TRIGGER_ISA};
+		struct mmio_slot slot = {.told_by = "the command line", .trigger = IRQ_TRIGGER_ISA};
 
 		if (parse(word, &slot))
 			mmio_slot_add(&slot, word);

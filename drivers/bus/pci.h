@@ -11,9 +11,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <arch/irq.h>
 #include <base/util.h>
 
 #define PCI_BAR_COUNT 6
+#define PCI_PINS 4
 #define PCI_CAPABILITY_MAX 48 /* that many fit behind the header: (256 - 64) / 4 */
 
 /* One way into the configuration space of one segment. */
@@ -94,8 +96,6 @@ volatile void *pci_bar_map(const struct pci_function *function, unsigned bar, ui
                                uint16_t *port);
 
 /* ---- MSI-X ---- */
-struct irq;
-struct event;
 struct pci_msix {
 	const struct pci_function *function;
 	uint8_t capability;
@@ -112,8 +112,10 @@ void pci_msix_disable(struct pci_msix *msix); /* off, INTx possible again; the o
 [[nodiscard]] int pci_msix_attach(struct pci_msix *msix, uint16_t entry, struct irq *irq, struct event *event);
 void pci_msix_detach(struct pci_msix *msix, uint16_t entry, struct irq *irq);
 
-/* The line that INTx of the function arrives at (level, IRQ_TRIGGER_LEVEL). -ENOENT: unknown. */
-[[nodiscard]] int pci_intx_line(const struct pci_function *function, unsigned *gsi);
+/* The line that INTx of the function arrives at. -ENOENT: unknown. */
+[[nodiscard]] int pci_intx_line(const struct pci_function *function, unsigned *gsi, enum irq_trigger *trigger);
+/* What a kernel knows better than the function's Interrupt Line register. -ENOENT: nothing. A kernel may be without it. */
+[[nodiscard, gnu::weak]] int pci_firmware_intx(const struct pci_function *function, unsigned *gsi, enum irq_trigger *trigger);
 /* Whether the function may raise it. */
 void pci_intx_set(const struct pci_function *function, bool on);
 

@@ -288,10 +288,16 @@ void pci_intx_set(const struct pci_function *function, bool on)
 	set_command(function, on ? PCI_COMMAND_INTX_DISABLE : 0, on ? 0 : PCI_COMMAND_INTX_DISABLE);
 }
 
-int pci_intx_line(const struct pci_function *function, unsigned *gsi)
+/* Firmware writes it into a register that only drivers read, unless there is more to tell. */
+int pci_intx_line(const struct pci_function *function, unsigned *gsi, enum irq_trigger *trigger)
 {
-	if (!function->irq_pin || !function->irq_line || function->irq_line == UINT8_MAX)
+	if (!function->irq_pin || function->irq_pin > PCI_PINS)
+		return -ENOENT;
+	if (pci_firmware_intx && pci_firmware_intx(function, gsi, trigger) == 0)
+		return 0;
+	if (!function->irq_line || function->irq_line == UINT8_MAX)
 		return -ENOENT;
 	*gsi = function->irq_line;
+	*trigger = IRQ_TRIGGER_LEVEL;
 	return 0;
 }

@@ -400,12 +400,14 @@ static void test_lines(void **state)
 	} cases[] = {{10, 1, 0}, {10, 0, -ENOENT}, {0, 1, -ENOENT}, {0xff, 1, -ENOENT}, {23, 4, 0}};
 
 	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		enum irq_trigger trigger = IRQ_TRIGGER_EDGE;
 		unsigned gsi = 0;
 
 		set_up(state);
 		device->space[0x3c] = cases[i].line;
 		device->space[0x3d] = cases[i].pin;
-		assert_int_equal(pci_intx_line(open_it(), &gsi), cases[i].result);
+		assert_int_equal(pci_intx_line(open_it(), &gsi, &trigger), cases[i].result);
+		assert_int_equal(trigger, cases[i].result ? IRQ_TRIGGER_EDGE : IRQ_TRIGGER_LEVEL);
 		assert_int_equal(gsi, cases[i].result ? 0 : cases[i].line);
 	}
 }

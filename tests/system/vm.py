@@ -26,12 +26,13 @@ BOOT_TIMEOUT = 60  # seconds, for a machine that does little; generous, since a 
 
 # Where microvm has its virtio-mmio slots: base address, bytes of each, count, and the line of the first.
 MMIO_BASE, MMIO_BYTES = 0xFEB00000, 512
-MMIO_SLOTS = {"microvm-acpi": (24, 24), "microvm-acpi-1": (8, 16)}
+MMIO_SLOTS = {"microvm-words": (8, 5), "microvm-acpi": (24, 24), "microvm-acpi-1": (8, 16)}
 
 MACHINES = {
     "q35": ["-M", "q35"],
     "pc": ["-M", "pc"],
     "microvm": ["-M", "microvm,acpi=off"],
+    "microvm-words": ["-M", "microvm,acpi=off,auto-kernel-cmdline=off"],  # QEMU adds no words of its own to the command line
     "microvm-acpi": ["-M", "microvm,acpi=on"],
     "microvm-acpi-1": ["-M", "microvm,acpi=on,ioapic2=off"],
 }
@@ -94,7 +95,7 @@ def connect(path, deadline):
 
 
 def slot_words(machine):
-    """The words that QEMU passes by itself with acpi=off only, and then for slots with a device: here all slots."""
+    """The words that QEMU would pass by itself, with acpi=off and for slots with a device: here for all slots."""
     count, line = MMIO_SLOTS[machine]
     return " ".join(f"virtio_mmio.device={MMIO_BYTES}@0x{MMIO_BASE + MMIO_BYTES * i:x}:{line + i}" for i in range(count))
 
@@ -119,7 +120,7 @@ class VM:
         self.mmio_version = mmio_version
         self.image = image
         self.app = app
-        self.slots = slot_words(machine) if machine.startswith("microvm-acpi") else ""
+        self.slots = slot_words(machine) if machine == "microvm-words" else ""
         self.words = [f"app={app}"] if app else []
         if words:
             self.words.append(words)

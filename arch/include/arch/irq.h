@@ -20,6 +20,8 @@ enum irq_trigger {
 	IRQ_TRIGGER_ISA,   /* what the platform says of the line; edge, active high where it says nothing */
 	IRQ_TRIGGER_EDGE,  /* rising edge */
 	IRQ_TRIGGER_LEVEL, /* level, active low, as PCI's INTx */
+	IRQ_TRIGGER_EDGE_LOW,
+	IRQ_TRIGGER_LEVEL_HIGH,
 };
 
 struct irq {

@@ -22,6 +22,13 @@ void acpi_init(uint64_t rsdp);
 /* The `index`th table of that signature, mapped in full and checked; NULL: none. "DSDT" comes from the FADT. */
 const struct acpi_header *acpi_table(const char *signature, unsigned index);
 
+/* All tables that were found good: the index-th; NULL: no more. */
+#define ACPI_TABLES_MAX 64
+const struct acpi_header *acpi_table_at(unsigned index);
+
+/* Whether the tables with AML contain that text: what is not in them no interpreter finds. */
+bool acpi_mentions(const char *text);
+
 /* The sleep types of soft-off (S5) for the two power-management control registers, from the DSDT. False: it names none. */
 bool acpi_soft_off(uint8_t type[2]);
 
