@@ -225,6 +225,16 @@ $(B)/libvireo.a: $(LIB_SRC:%=$(B)/%.o) $(LIB_API) tools/library docs/adopting.md
 	$(call say,LIB,$@)
 	$(Q)tools/library '$(CROSS_COMPILE)' $@ docs/adopting.md $(SEAM) $(filter %.o,$^) -- $(LIB_API)
 
+# ---- images that boot by themselves, by GRUB in BIOS and EFI machines ----
+PACKAGES_IMAGE := python3 grub-common grub-pc-bin grub-efi-amd64-bin xorriso mtools qemu-utils
+.PHONY: image need-image
+need-image:
+	$(call need,make images,$(PACKAGES_IMAGE))
+image: $(IMAGE:.elf=.bzImage) $(IMAGE:.elf=.stripped.elf) need-image ## an ISO, disks (raw, qcow2) and a libvirt domain that boot it: [CMDLINE="..."] [SRC=...]
+	@tools/image $(IMAGE:.elf=.stripped.elf) $< $(IMAGE:.elf=) --words "$$CMDLINE"
+	@ls -l $(foreach kind,iso img qcow2 xml,$(IMAGE:.elf=.$(kind)))
+image: export CMDLINE := $(CMDLINE)
+
 # ---- run ----
 QEMU ?= qemu-system-$(ARCH)
 PACKAGES_QEMU := $(if $(filter qemu-system-x86_64,$(QEMU)),qemu-system-x86 qemu-system-data seabios)
@@ -336,7 +346,7 @@ $(B)/tests/loader.bin: tests/system/loader.S | need-build
 	$(Q)$(LD) -m elf_i386 -Ttext=0xffff0000 -e start --oformat binary -o $@ $@.o
 
 test-system: $(B)/vireo.elf $(B)/vireo.bzImage $(B)/vireo.bin $(B)/tests/loader.bin need-run ## boot the image in a VMM (QEMU=...) and check its effects from outside; PYTEST="-k blk" selects
-	$(call need,run the system tests,python3-pytest python3-pytest-xdist ovmf mtools)
+	$(call need,run the system tests,python3-pytest python3-pytest-xdist ovmf $(PACKAGES_IMAGE))
 	@VIREO_IMAGE=$(abspath $(B)/vireo.elf) tools/test-system $(BUILD)/system -n 2 $(PYTEST)
 
 conformance: ## the driver requirements of virtio 1.4 by area, and whether the last `make test` shows those that are kept

@@ -15,9 +15,9 @@
 #define SCRATCH_END 0xee8
 #define SETUP_REAL_MODE 0x3631 /* ebx, from boot/bzimage/setup.S: "16" */
 
-#define MULTIBOOT1_MAGIC 0x2badb002
+#define MULTIBOOT1_MAGIC 0x1badb002
 #define MULTIBOOT2_MAGIC 0xe85250d6
-#define MULTIBOOT1_ENTRY_MAGIC MULTIBOOT1_MAGIC
+#define MULTIBOOT1_ENTRY_MAGIC 0x2badb002
 #define MULTIBOOT2_ENTRY_MAGIC 0x36d76289
 
 /* Jump in long mode, go on in protected mode: the same bytes are "inc ecx; nop" here and "xchg r8, rax" there. */

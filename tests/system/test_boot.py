@@ -1,6 +1,5 @@
 """Every way into the image: by each protocol it boots, says which one it was, finds what it was given and passes selftest."""
 
-import os
 import pathlib
 import struct
 import subprocess
@@ -8,10 +7,7 @@ import subprocess
 import pytest
 
 from direct import BZIMAGE, Direct, KERNEL
-from vm import IMAGE, MMIO_BASE, MMIO_BYTES, VM
-
-OVMF = next((path for path in ("/usr/share/ovmf/OVMF.fd", "/usr/share/qemu/OVMF.fd") if os.path.exists(path)), None)
-FIRMWARE_TIMEOUT = 120  # seconds: EFI firmware takes its time under emulation
+from vm import FIRMWARE_TIMEOUT, FromDisk, IMAGE, MMIO_BASE, MMIO_BYTES, OVMF
 
 # The first lines of microvm's virtio-mmio slots without ACPI.
 SLOTS = " ".join(f"virtio_mmio.device={MMIO_BYTES}@0x{MMIO_BASE + MMIO_BYTES * i:x}:{5 + i}" for i in range(8))
@@ -137,17 +133,10 @@ def fat(path, files):
     return path
 
 
-class Disk(VM):
-    """A machine that boots from a disk or a CD instead of -kernel."""
-
-    def boot_arguments(self):
-        return []
-
-
 def test_efi_disk(tmp_path):
     """OVMF starts the bzImage as the removable medium's boot loader."""
     image = fat(tmp_path / "disk.img", {"EFI/BOOT/BOOTX64.EFI": BZIMAGE})
-    with Disk(bios=OVMF, cpu="max", memory="6G") as vm:
+    with FromDisk(bios=OVMF, cpu="max", memory="6G") as vm:
         vm.blk(image, read_only=True)
         vm.run(FIRMWARE_TIMEOUT)
         vm.check(vm.record("boot")["protocol"] == "efi", "protocol")

@@ -22,6 +22,8 @@ QEMU = os.environ.get("QEMU", "qemu-system-x86_64")
 IMAGE = pathlib.Path(os.environ.get("VIREO_IMAGE", ROOT / "build/x86_64/vireo.elf"))
 
 PASSED, FAILED = 33, 35  # isa-debug-exit: 0x10 << 1 | 1 and 0x11 << 1 | 1
+OVMF = "/usr/share/ovmf/OVMF.fd"  # Debian's EFI firmware
+FIRMWARE_TIMEOUT = 150  # seconds, for EFI firmware and GRUB
 BOOT_TIMEOUT = 60  # seconds, for a machine that does little; generous, since a busy host is slow
 
 # Where microvm has its virtio-mmio slots: base address, bytes of each, count, and the line of the first.
@@ -448,6 +450,17 @@ class VM:
         tail = "\n".join(self.lines[-60:])
         return VMError(f"{message}\n--- command\n{shlex.join(self.argv)}\n--- QEMU said\n{errors}\n"
                        f"--- end of the console\n{tail}")
+
+
+class FromDisk(VM):
+    """A machine whose firmware boots from a disk or a CD."""
+
+    def boot_arguments(self):
+        return []
+
+    def cd(self, path):
+        self.args += ["-drive", f"file={path},format=raw,media=cdrom,readonly=on"]
+        return self
 
 
 class Wire:
