@@ -363,6 +363,13 @@ coverage: ## line and branch coverage from the host tests; fails where virtio/ h
 	@gcovr -r . -a $(BUILD)/host/coverage/all.json -f virtio/ -s --fail-under-line 95 --fail-under-branch 90
 GCOVR = -r . --object-directory $(BUILD)/host/coverage --exclude-unreachable-branches
 
+# ---- bench: tests/bench ----
+.PHONY: bench
+bench: $(B)/vireo.elf need-run ## Vireo and Linux side by side, and docs/benchmarks.md: [RUNS=7] [BENCH="boot blk tx rx ..."] [QEMU=...]
+	$(call need,measure,gcc libc6-dev linux-libc-dev python3 lz4 gnuplot-nox fio linux-perf)
+	@IMAGE=$(abspath $(B)/vireo.elf) BENCH_DIR=$(BUILD)/bench RUNS='$(RUNS)' BENCH='$(BENCH)' /usr/bin/python3 tests/bench/bench.py
+bench: export ACCEL := $(ACCEL)
+
 T ?= 60
 fuzz: ## fuzz with clang's libFuzzer, T=60 seconds for each target of tests/fuzz
 	$(call need,fuzz,clang libclang-rt-14-dev)

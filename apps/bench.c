@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include <arch/clock.h>
+#include <arch/cpu.h>
 #include <base/cmdline.h>
 #include <base/event.h>
 #include <base/log.h>
@@ -50,6 +51,7 @@ static struct sample take_sample(const char *device)
 	sample.irqs = info ? info->interrupts(info) : 0;
 	sample.ns = clock_ns();
 	sample.ticks = clock_ticks();
+	cpu_mark();
 	return sample;
 }
 

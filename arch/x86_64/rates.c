@@ -220,7 +220,7 @@ static void measure(struct rates *rates)
 	}
 }
 
-/* The whole span since the first tick, as long as the reference has not come round meanwhile; else once more, longer. */
+/* The whole span since the first tick, however long that is, as long as the reference has not come round meanwhile; else once more, longer. */
 static bool measure_again(const struct rates *former, struct rates *rates)
 {
 	const struct reference *reference = reference_in_use;
@@ -229,7 +229,7 @@ static bool measure_again(const struct rates *former, struct rates *rates)
 
 	if (counts > reference->mask / 2)
 		return measure_with(reference, HALVES_PER_SECOND, &first_tick, rates);
-	return catch_tick_after(reference, &first_tick, reference->hz / HALVES_PER_SECOND * 2, &last) &&
+	return catch_tick(reference, &last) &&
 	       finish(reference, &first_tick, &last, span_error(reference, &first_tick, &last), rates);
 }
 

@@ -12,6 +12,7 @@
  *   unsigned cpu_count(void);                   how many run their loops; fixed once arch_init() has returned
  *   void cpu_wake(unsigned cpu);                interrupt that other CPU: ends its cpu_idle(), does nothing else; ordered after all earlier
  *                                               stores. Any context
+ *   void cpu_mark(void);                        does nothing, but whoever counts instructions from outside sees it: tests/bench/count.c
  */
 #ifndef ARCH_CPU_H
 #define ARCH_CPU_H

@@ -44,4 +44,7 @@ static inline unsigned cpu_count(void) { return impl_cpu_count; }
 
 void cpu_wake(unsigned cpu);
 
+/* nopl 0x45524956(%rax): "VIRE" */
+static inline void cpu_mark(void) { __asm__ volatile(".byte 0x0f, 0x1f, 0x80; .ascii \"VIRE\"" ::: "memory"); }
+
 #endif
