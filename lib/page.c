@@ -8,6 +8,12 @@
  * The heap is the bottom of the largest range: it grows by taking the pages right above it while they are free, and shrinks by
  * giving them back. Neither side reserves anything, so one can have what the other does not use.
  *
+ * A range also knows how much of it, from its base on, a hypervisor was told to be free (page_free_told()). What is freed is put behind
+ * that or hides it; a hypervisor that hears of a page twice is none the worse. So this costs a word, and an idle machine tells nothing.
+ *
+ * page.poison=BYTE, for finding what writes to memory that it has freed: free pages are filled with it, and looked at when they are
+ * taken.
+ *
  * On the host the address sanitizer is told what is free, and where within its last page an allocation ends.
  *
  * The first MiB (firmware's and boot's leftovers), the image, the modules and the strings of the boot loader are never free.
@@ -19,6 +25,8 @@
 #include <arch/mmu.h>
 #include <arch/platform.h>
 #include <base/boot_info.h>
+#include <base/cmdline.h>
+#include <base/log.h>
 #include <base/poison.h>
 #include <base/spinlock.h>
 #include <base/util.h>
@@ -32,7 +40,7 @@ struct span {
 
 struct free_range {
 	struct free_range *lower; /* the next one down */
-	uint64_t size;            /* bytes */
+	uint64_t size, told;      /* bytes */
 };
 
 /* What was ever given to the allocator: page_free() checks against it. Reserved spans each split one range at most. */
@@ -44,6 +52,9 @@ static struct spinlock lock; /* for all that follows */
 static struct free_range *highest;
 static uint64_t free_bytes, total_bytes;
 static uint64_t heap_start, heap_end;
+static struct page_lender *lenders;
+
+static int poison = -1; /* -1: none */
 
 static struct free_range *range_at(uint64_t base) { return (struct free_range *)(uintptr_t)base; }
 
@@ -51,8 +62,16 @@ static uint64_t base_of(const struct free_range *range) { return (uintptr_t)rang
 
 static uint64_t end_of(const struct free_range *range) { return base_of(range) + range->size; }
 
+static void fill_free(void *memory, uint64_t bytes)
+{
+	if (likely(poison < 0))
+		return;
+	memory_unpoison(memory, bytes);
+	memset(memory, poison, bytes);
+}
+
 /* Put [base, end) on the list, merged with its neighbours. False: some of it is there already. */
-static bool insert(uint64_t base, uint64_t end)
+static bool insert(uint64_t base, uint64_t end, bool is_told)
 {
 	struct free_range **at = &highest, **above = NULL;
 
@@ -62,45 +81,58 @@ static bool insert(uint64_t base, uint64_t end)
 	}
 
 	struct free_range *below = *at, *range = range_at(base);
+	uint64_t told = 0;
 
 	if (below && end_of(below) > base)
 		return false;
 	free_bytes += end - base;
+	fill_free(range, end - base);
 	memory_poison(range, end - base);
+	if (below && end_of(below) == base) {
+		range = below;
+		told = below->told;
+		below = below->lower;
+	}
+	if (is_told && told == base - base_of(range))
+		told += end - base;
 	if (above && base_of(*above) == end) {
+		if (told == end - base_of(range))
+			told += (*above)->told;
 		end = end_of(*above);
+		fill_free(*above, sizeof(**above));
 		memory_poison(*above, sizeof(**above));
 		at = above;
 	}
-	if (below && end_of(below) == base) {
-		below->size += end - base;
-		*at = below;
-	} else {
-		memory_unpoison(range, sizeof(*range));
-		*range = (struct free_range){.lower = below, .size = end - base};
-		*at = range;
-	}
+	memory_unpoison(range, sizeof(*range));
+	*range = (struct free_range){.lower = below, .size = end - base_of(range), .told = told};
+	*at = range;
 	return true;
 }
 
 /* Take [base, end) off the range that *at links. */
 static void take(struct free_range **at, uint64_t base, uint64_t end)
 {
-	struct free_range *range = *at;
+	struct free_range *range = *at, former = *range;
 
 	memory_unpoison(range_at(base), end - base);
 	if (end < end_of(range)) {
 		struct free_range *rest = range_at(end);
+		uint64_t before = end - base_of(range);
 
 		memory_unpoison(rest, sizeof(*rest));
-		*rest = (struct free_range){.lower = range, .size = end_of(range) - end};
+		*rest = (struct free_range){.lower = range,
+		                            .size = former.size - before,
+		                            .told = former.told - MIN(former.told, before)};
 		*at = rest;
 		at = &rest->lower;
 	}
-	if (base > base_of(range))
+	if (base > base_of(range)) {
 		range->size = base - base_of(range);
-	else
-		*at = range->lower;
+		range->told = MIN(former.told, range->size);
+	} else {
+		*at = former.lower;
+		fill_free(range, sizeof(*range));
+	}
 	free_bytes -= end - base;
 }
 
@@ -116,7 +148,7 @@ static void manage(uint64_t base, uint64_t end, const struct span *reserved, uns
 	}
 	if (base >= end)
 		return;
-	if (!insert(base, end))
+	if (!insert(base, end, false))
 		panic("page_init: memory ranges overlap at %#llx", (unsigned long long)base);
 	managed[managed_count++] = (struct span){base, end};
 	total_bytes += end - base;
@@ -145,6 +177,10 @@ void page_init(const struct boot_info *boot, uint64_t image_start, uint64_t imag
 	highest = NULL;
 	managed_count = 0;
 	free_bytes = total_bytes = 0;
+	lenders = NULL;
+	poison = (int)MIN(cmdline_number("page.poison", UINT64_MAX), 256u);
+	if (poison == 256)
+		poison = -1;
 	for (unsigned i = 0; i < boot->memory_count; i++) {
 		const struct memory_range *range = &boot->memory[i];
 
@@ -178,6 +214,43 @@ static void *take_pages(size_t size, size_t alignment)
 	return NULL;
 }
 
+static void check_free(const uint8_t *pages, size_t size)
+{
+	size_t i = 0;
+
+	while (i < size && pages[i] == poison)
+		i++;
+	if (i < size)
+		log_error("page: %p was written to while it was free", (const void *)(pages + i));
+}
+
+/* Somebody of this CPU gives back what was lent. */
+static bool reclaim(size_t bytes)
+{
+	bool freed = false;
+
+	spin_lock(&lock);
+	for (struct page_lender *lender = lenders; lender && !freed; lender = lender->next) {
+		if (lender->freed.cpu != cpu_index())
+			continue;
+		spin_unlock(&lock);
+		freed = lender->reclaim(lender, bytes);
+		spin_lock(&lock);
+	}
+	spin_unlock(&lock);
+	return freed;
+}
+
+static void *try_take(size_t size, size_t alignment)
+{
+	void *pages;
+
+	spin_lock(&lock);
+	pages = take_pages(size, alignment);
+	spin_unlock(&lock);
+	return pages;
+}
+
 void *page_alloc_uncleared(size_t bytes, size_t alignment)
 {
 	size_t size = ALIGN_UP(bytes, PAGE_SIZE);
@@ -187,9 +260,11 @@ void *page_alloc_uncleared(size_t bytes, size_t alignment)
 		panic("page_alloc: alignment %zu", alignment);
 	if (size == 0) /* nothing, or so much that it wrapped */
 		return NULL;
-	spin_lock(&lock);
-	pages = take_pages(size, alignment);
-	spin_unlock(&lock);
+	do
+		pages = try_take(size, alignment);
+	while (unlikely(!pages) && reclaim(size));
+	if (pages && unlikely(poison >= 0))
+		check_free(pages, size);
 	if (pages)
 		memory_poison((char *)pages + bytes, size - bytes);
 	return pages;
@@ -215,7 +290,7 @@ static bool may_be_freed(uint64_t base, uint64_t end)
 	return false;
 }
 
-void page_free(void *pages, size_t bytes)
+static void give_back(void *pages, size_t bytes, bool is_told)
 {
 	uint64_t base = (uintptr_t)pages, end = base + ALIGN_UP(bytes, PAGE_SIZE);
 	bool freed;
@@ -223,11 +298,62 @@ void page_free(void *pages, size_t bytes)
 	if (!pages)
 		return;
 	spin_lock(&lock);
-	freed = may_be_freed(base, end) && insert(base, end);
+	freed = may_be_freed(base, end) && insert(base, end, is_told);
+	for (struct page_lender *lender = lenders; lender && !is_told; lender = lender->next)
+		event_mark(&lender->freed);
 	spin_unlock(&lock);
 	if (!freed)
 		panic("page_free: %zu bytes at %p are not allocated", bytes, pages);
 }
+
+void page_free(void *pages, size_t bytes) { give_back(pages, bytes, false); }
+
+/* ---- lent to a hypervisor ---- */
+
+void *page_take(size_t bytes) { return try_take(ALIGN_UP(bytes, PAGE_SIZE), PAGE_SIZE); }
+
+void *page_take_untold(size_t least, size_t most, size_t *bytes)
+{
+	struct free_range **at = &highest;
+	uint64_t base = 0;
+
+	spin_lock(&lock);
+	while (*at && (*at)->size - (*at)->told < least)
+		at = &(*at)->lower;
+	if (*at) {
+		base = base_of(*at) + (*at)->told;
+		*bytes = MIN(most, (*at)->size - (*at)->told);
+		take(at, base, base + *bytes);
+	}
+	spin_unlock(&lock);
+	return (void *)(uintptr_t)base;
+}
+
+void page_free_told(void *pages, size_t bytes) { give_back(pages, bytes, true); }
+
+int page_poison(void) { return poison; }
+
+void page_lender_add(struct page_lender *lender)
+{
+	spin_lock(&lock);
+	lender->next = lenders;
+	lenders = lender;
+	spin_unlock(&lock);
+}
+
+void page_lender_remove(struct page_lender *lender)
+{
+	struct page_lender **at = &lenders;
+
+	spin_lock(&lock);
+	while (*at && *at != lender)
+		at = &(*at)->next;
+	if (*at)
+		*at = lender->next;
+	spin_unlock(&lock);
+}
+
+/* ---- the heap ---- */
 
 /* The pages between the old end of the heap and the new one. False: they are not free. */
 static bool move_heap_end(uint64_t former, uint64_t wanted)
@@ -235,7 +361,7 @@ static bool move_heap_end(uint64_t former, uint64_t wanted)
 	uint64_t former_page = ALIGN_UP(former, PAGE_SIZE), wanted_page = ALIGN_UP(wanted, PAGE_SIZE);
 
 	if (wanted_page < former_page) {
-		insert(wanted_page, former_page);
+		insert(wanted_page, former_page, false);
 	} else if (wanted_page > former_page) {
 		struct free_range **at = &highest;
 
@@ -254,11 +380,13 @@ void *page_heap_grow(intptr_t delta)
 	uint64_t former, wanted;
 	bool moved;
 
-	spin_lock(&lock);
-	former = heap_end;
-	wanted = former + (uint64_t)delta;
-	moved = (delta >= 0 || (wanted <= former && wanted >= heap_start)) && move_heap_end(former, wanted);
-	spin_unlock(&lock);
+	do {
+		spin_lock(&lock);
+		former = heap_end;
+		wanted = former + (uint64_t)delta;
+		moved = (delta >= 0 || (wanted <= former && wanted >= heap_start)) && move_heap_end(former, wanted);
+		spin_unlock(&lock);
+	} while (!moved && delta > 0 && reclaim((size_t)delta));
 	if (!moved)
 		return NULL;
 	/* All of what is new is zero, the rest of a page that was the heap's before as well: calloc() counts on it. */

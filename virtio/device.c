@@ -117,6 +117,8 @@ static void destroy_queues(struct virtio_device *vdev)
 	vdev->queue_count = 0;
 }
 
+uint16_t virtio_queue_max(struct virtio_device *vdev, uint16_t queue) { return vdev->ops->queue_max_size(vdev, queue); }
+
 int virtio_queues_create(struct virtio_device *vdev, uint16_t count, const struct virtq_spec *specs)
 {
 	uint16_t size = 0;

@@ -79,6 +79,8 @@ int virtio_negotiate(struct virtio_device *vdev)
 		core &= ~BIT64(VIRTIO_F_RING_PACKED);
 	vdev->offered = vdev->ops->get_features(vdev);
 	vdev->features = vdev->offered & (driver->features | core) & ~forbidden();
+	if (driver->declined)
+		vdev->features &= ~driver->declined();
 	/* Drivers and devices meet in VERSION_1 or in the legacy interface: nothing between. */
 	if (!vdev->legacy) {
 		vdev->features |= vdev->offered & BIT64(VIRTIO_F_VERSION_1);

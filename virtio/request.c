@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include <arch/clock.h>
+#include <arch/cpu.h>
 #include <base/page.h>
 
 #define TAKE_DOWN_NS 5000000000ull /* longer than the bounded reset */
@@ -85,12 +87,13 @@ static void pump(struct virtio_requestq *queue)
 	}
 }
 
+/* At most as many as fit in, for done() may submit what a fast device uses at once: the rest has the next turn. */
 static void harvest(struct virtq *vq)
 {
 	struct virtio_request *request;
 	uint32_t written;
 
-	while ((request = virtq_harvest(vq, &written))) {
+	for (unsigned left = vq->size; left && (request = virtq_harvest(vq, &written)); left--) {
 		request->written = written;
 		end(request, 0);
 	}
@@ -160,6 +163,18 @@ int virtio_request_call(struct virtio_requestq *queue, struct virtio_request *re
 	if (queue->vq)
 		virtio_device_broken(queue->vq->vdev, "%s: no answer", queue->vq->name);
 	return loop_wait(&request->over, TAKE_DOWN_NS) ? request->status : -ETIMEDOUT;
+}
+
+bool virtio_requestq_poll(struct virtio_requestq *queue, const bool *over, uint64_t timeout_ns)
+{
+	uint64_t deadline_ns = clock_ns() + timeout_ns;
+
+	while (!*over && queue->vq && !queue->vq->broken && queue->vq->vdev->driver_ok && clock_ns() < deadline_ns) {
+		virtq_kick(queue->vq);
+		requests_used(queue->vq);
+		cpu_relax();
+	}
+	return *over;
 }
 
 /* ---- event queues ---- */

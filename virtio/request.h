@@ -48,6 +48,9 @@ void virtio_request_submit(struct virtio_requestq *queue, struct virtio_request 
  * ends it, so that its storage must not be on the stack. */
 [[nodiscard]] int virtio_request_call(struct virtio_requestq *queue, struct virtio_request *request, uint64_t timeout_ns);
 
+/* Serve the queue until *over, without turns of the loop: for one who is asked in the middle of another's work. Gives *over. */
+bool virtio_requestq_poll(struct virtio_requestq *queue, const bool *over, uint64_t timeout_ns);
+
 /* `count` buffers of `size` bytes for the device to report in; at most 64. */
 struct virtio_eventq {
 	struct virtq *vq; /* NULL while stopped */

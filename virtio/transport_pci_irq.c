@@ -44,7 +44,7 @@ static bool map_events(struct virtio_pci *vp, enum virtio_irq_mode mode)
 	bool mapped = vp->layout->map_vector(vp, VIRTIO_PCI_CONFIG_EVENT, vector_of(mode, VIRTIO_PCI_CONFIG_EVENT));
 
 	for (uint32_t i = 0; mapped && i < vp->queues; i++)
-		mapped = vp->layout->map_vector(vp, i, vector_of(mode, i));
+		mapped = !vp->vdev.queues[i] || vp->layout->map_vector(vp, i, vector_of(mode, i));
 	return mapped;
 }
 
@@ -52,7 +52,8 @@ static void unmap_events(struct virtio_pci *vp)
 {
 	(void)vp->layout->map_vector(vp, VIRTIO_PCI_CONFIG_EVENT, VIRTIO_MSI_NO_VECTOR);
 	for (uint32_t i = 0; i < vp->queues; i++)
-		(void)vp->layout->map_vector(vp, i, VIRTIO_MSI_NO_VECTOR);
+		if (vp->vdev.queues[i])
+			(void)vp->layout->map_vector(vp, i, VIRTIO_MSI_NO_VECTOR);
 }
 
 static bool try_vectors(struct virtio_pci *vp, enum virtio_irq_mode mode)

@@ -82,6 +82,7 @@ struct virtio_driver {
 	uint16_t type;                           /* a VIRTIO_ID_* */
 	uint64_t features;                       /* device bits that the driver knows; the core adds its own */
 	uint64_t required;                       /* device bits without which it cannot work */
+	uint64_t (*declined)(void);              /* of `features`, those that are of no use now; may be NULL */
 	const struct virtio_feature_rule *rules; /* prerequisites, ended by needs_any == 0; may be NULL */
 	uint32_t config_size;                    /* bytes of its configuration layout that the driver may read */
 
@@ -175,6 +176,8 @@ struct virtq_spec {
 	unsigned cpu;         /* to which the queue belongs, below cpu_count() */
 };
 
+/* How many entries a queue may have; 0: the device has no such queue. */
+uint16_t virtio_queue_max(struct virtio_device *vdev, uint16_t queue);
 /* Create and enable virtqueues 0 .. count - 1, obtain interrupts. In start(), before virtio_driver_ok(). All or nothing. */
 [[nodiscard]] int virtio_queues_create(struct virtio_device *vdev, uint16_t count, const struct virtq_spec *specs);
 void virtio_driver_ok(struct virtio_device *vdev);

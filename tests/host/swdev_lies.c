@@ -480,7 +480,7 @@ static const struct swdev_lie common_lies[] = {
 	{"used id always 0", RING, .used = USED_ID, .op = OP_SET, .value = 0, .blind = true},
 	{"used ids in the wrong order", FRONT_DIRECT, .setup = offer_in_order, .used = USED_ID, .op = OP_XOR, .value = 1, MAY,
          .blind = true},
-	{"used length of ones", FRONT_DIRECT, .used = USED_LENGTH, .op = OP_SET, .value = UINT32_MAX,
+	{"used length of ones", FRONT_DIRECT, .used = USED_LENGTH, .op = OP_SET, .value = UINT32_MAX, MAY,
          .says = "used length 4294967295"},
 	{"used length one too long", RING, .used = USED_LENGTH, .op = OP_ADD, .value = 1, MAY,
          .says = "bytes are device-writable"},

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <base/event.h>
+
 #define PAGE_SIZE 4096u
 
 struct boot_info;
@@ -23,6 +25,27 @@ void page_free(void *pages, size_t bytes); /* all or a part of what these gave; 
 
 /* The heap: move its end by `delta` bytes, new ones zeroed; the former end, or NULL when the way is blocked. */
 void *page_heap_grow(intptr_t delta);
+
+/* ---- for those who lend free memory to a hypervisor ---- */
+
+/* As page_alloc(), but as it is, not zeroed, and nobody is asked to give memory back for it. */
+[[gnu::warn_unused_result]] void *page_take(size_t bytes);
+
+/* Free memory, from `least` to `most` bytes (both whole pages), of which the hypervisor does not know that it is free: it was freed by
+ * page_free() or never used. As it is; NULL: there is none. */
+[[gnu::warn_unused_result]] void *page_take_untold(size_t least, size_t most, size_t *bytes);
+void page_free_told(void *pages, size_t bytes); /* and now it knows */
+
+struct page_lender {
+	struct page_lender *next;
+	struct event freed; /* marked when pages are freed that nobody was told of */
+	/* Somebody on this CPU needs `bytes` that are not there: free some of what was lent, without turns of the loop. True: some is free. */
+	bool (*reclaim)(struct page_lender *lender, size_t bytes);
+};
+void page_lender_add(struct page_lender *lender);
+void page_lender_remove(struct page_lender *lender);
+
+int page_poison(void); /* page.poison=: the byte that fills free pages; -1: none */
 
 uint64_t page_count_free(void); /* pages, heap growth space included */
 uint64_t page_count_total(void);

@@ -68,6 +68,26 @@ void page_free(void *pages, size_t bytes)
 	}
 }
 
+void *page_take(size_t bytes) { return page_alloc(bytes, PAGE_SIZE); }
+
+void *page_take_untold(size_t least, size_t most, size_t *bytes)
+{
+	(void)least, (void)most, (void)bytes;
+	return NULL;
+}
+
+void page_free_told(void *pages, size_t bytes) { page_free(pages, bytes); }
+
+void page_lender_add(struct page_lender *lender) { (void)lender; }
+
+void page_lender_remove(struct page_lender *lender) { (void)lender; }
+
+int page_poison(void) { return -1; }
+
+uint64_t page_count_total(void) { return PAGES; }
+
+uint64_t page_count_free(void) { return PAGES - kernel_pages_used(); }
+
 unsigned kernel_pages_used(void)
 {
 	unsigned used = 0;
