@@ -104,7 +104,7 @@ $(LINUX_PARTS)/done: FORCE | need-build
 archive = $(Q)$(MAKE) --no-print-directory -f tools/archive.mk -s OUT=$@ CC='$(CC)' AR='$(AR)' FLAGS_FILE='$(B)/flags $(LINUX_PARTS)/done'
 $(B)/acpica.a: $(LINUX_PARTS)/done $(B)/flags tools/archive.mk
 	$(call say,LIB,$@)
-	+$(archive) DIR='$(LINUX_PARTS)/acpica' SKIP="db%.c rsdump%.c" CFLAGS='$(CFLAGS_PARTS) $(ACPICA_FLAGS)'
+	+$(archive) DIR='$(LINUX_PARTS)/acpica' SKIP="db%.c rsdump%.c utprint.c" CFLAGS='$(CFLAGS_PARTS) $(ACPICA_FLAGS)'
 $(B)/libfdt.a: $(LINUX_PARTS)/done $(B)/flags tools/archive.mk
 	$(call say,LIB,$@)
 	+$(archive) DIR='$(LINUX_PARTS)/libfdt' FILES='$(FDT_FILES)' CFLAGS='$(CFLAGS_PARTS) $(FDT_FLAGS)'
