@@ -194,6 +194,9 @@ uint16_t virtio_config_u16(struct virtio_device *vdev, uint32_t offset, uint16_t
 uint32_t virtio_config_u32(struct virtio_device *vdev, uint32_t offset, uint32_t fallback);
 uint64_t virtio_config_u64(struct virtio_device *vdev, uint32_t offset, uint64_t fallback);
 
+/* The DMA seam for memory whose address the driver itself tells the device, within a request. */
+struct dma_device *virtio_dma(struct virtio_device *vdev);
+
 /* Say why a device is refused, for its record; returns `error`. */
 [[gnu::format(printf, 3, 4)]] int virtio_refuse(struct virtio_device *vdev, int error, const char *reason, ...);
 

@@ -349,9 +349,16 @@ static void init_ring(struct virtq_ring *q)
 		virtq_irq_disable(&q->vq);
 }
 
-int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, const struct virtq_spec *spec, struct virtq **vq_out)
+/* "Reserved Feature Bits": without ACCESS_PLATFORM the device is given physical addresses only */
+struct dma_device *virtio_dma(struct virtio_device *vdev)
 {
 	static struct dma_device physical;
+
+	return virtio_has(vdev, VIRTIO_F_ACCESS_PLATFORM) ? &vdev->dma : &physical;
+}
+
+int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, const struct virtq_spec *spec, struct virtq **vq_out)
+{
 	bool packed = virtio_has(vdev, VIRTIO_F_RING_PACKED);
 	size_t private_bytes = sizeof(struct virtq_ring) + sizeof(struct virtq_slot) * size;
 	struct virtq_ring *q = page_alloc(private_bytes, PAGE_SIZE);
@@ -367,8 +374,7 @@ int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, cons
 	                       .packed = packed};
 	event_init_on(&q->vq.event, spec->cpu, run_queue);
 	event_init_on(&q->kick_event, spec->cpu, run_kick);
-	/* "Reserved Feature Bits": without ACCESS_PLATFORM the device is given physical addresses only */
-	q->dma = virtio_has(vdev, VIRTIO_F_ACCESS_PLATFORM) ? &vdev->dma : &physical;
+	q->dma = virtio_dma(vdev);
 	q->callback = spec->callback;
 	q->quiet = spec->quiet || !spec->callback;
 	q->slots = (struct virtq_slot *)(q + 1);

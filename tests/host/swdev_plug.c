@@ -85,6 +85,8 @@ void swdev_tell_used(struct swdev_queue *queue, struct swdev_used_entry *entry)
 	struct swdev *dev = queue->dev;
 	const struct swdev_lie *lie = dev->lie;
 
+	struct swdev_used_entry honest = *entry;
+
 	if (!lie || !(lie->used || lie->at_used) || !lie_now(dev))
 		return;
 	if (lie->at_used)
@@ -108,6 +110,10 @@ void swdev_tell_used(struct swdev_queue *queue, struct swdev_used_entry *entry)
 	case USED_NOTHING:
 		break;
 	}
+	/* The id of the only request there is, say, is no lie. */
+	if (lie->used != USED_ENTRY && entry->id == honest.id && entry->length == honest.length && entry->step == honest.step &&
+	    entry->flags == honest.flags)
+		dev->lies_told--;
 }
 
 /* ---- looks ---- */

@@ -1,35 +1,19 @@
 """Input devices: what QEMU makes with input-send-event is what the guest reports, and the LEDs that the guest lights are what QEMU
 shows its VNC clients."""
 
-import struct
-
 import pytest
+
+from vnc import LEDS, Vnc
 
 NUM_AND_SCROLL = 1 | 2  # of the LED state of the remote framebuffer protocol; 4 is caps
 
 
 def wait_for_leds(vm, path, wanted):
     """Until a VNC client is told this LED state: the device may be behind the guest."""
-    with vm.connect(path).makefile("rwb", buffering=0) as client:
-        def read(count):
-            data = b""
-            while len(data) < count:
-                part = client.read(count - len(data))
-                vm.check(part, "the VNC server hung up")
-                data += part
-            return data
-
-        client.write(read(12))  # its version
-        read(read(1)[0])  # security types
-        client.write(b"\x01")  # none
-        vm.check(read(4) == b"\0\0\0\0", "no access to VNC")
-        client.write(b"\x01")
-        read(struct.unpack(">20xI", read(24))[0])
-        client.write(struct.pack(">BBHi", 2, 0, 1, -261))  # SetEncodings: LED state
-        state = None
-        while state != wanted:
-            kind, count, encoding, state = struct.unpack(">BxH8xiB", read(17))
-            vm.check((kind, count, encoding) == (0, 1, -261), f"no LED state: {kind} {count} {encoding}")
+    client = Vnc(vm.connect(path))
+    client.want(LEDS)
+    while client.update()[2] != bytes([wanted]):
+        pass
 
 
 def key(down, code):
