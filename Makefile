@@ -269,7 +269,7 @@ HOST_SRC    := $(sort $(wildcard lib/*.c lib/class/*.c virtio/*.c drivers/*/*.c 
 HOST_TESTS  := $(sort $(wildcard tests/host/test_*.c))
 ifeq ($(HOST_KIND),tsan)
 HOST_SRC    := $(filter-out lib/main.c drivers/block/% drivers/net/% drivers/char/% tests/%,$(HOST_SRC)) tests/host/threaded.c tests/host/swdev_echo.c
-HOST_TESTS  := tests/host/test_threads.c
+HOST_TESTS  := tests/host/test_threads.c tests/host/test_cpus.c
 endif
 HOST_FUZZ   := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 HOST_OBJ    := $(HOST_SRC:%=$(H)/%.o)
@@ -326,8 +326,8 @@ test-full: ## the same with all combinations of the system tests, not only a sel
 	@$(MAKE) --no-print-directory test PYTEST='-m "" $(PYTEST)'
 
 ifeq ($(HOST_KIND),test)
-HOST_MORE := $(H)/test_adopt $(BUILD)/host/tsan/test_threads
-$(BUILD)/host/tsan/test_threads: FORCE
+HOST_MORE := $(H)/test_adopt $(BUILD)/host/tsan/test_threads $(BUILD)/host/tsan/test_cpus
+$(BUILD)/host/tsan/test_threads $(BUILD)/host/tsan/test_cpus: FORCE
 	@$(MAKE) --no-print-directory HOST_KIND=tsan $@
 endif
 test-host: $(HOST_BIN) $(HOST_MORE) ## host tests: every test runs, failures are summed up
@@ -335,7 +335,7 @@ test-host: $(HOST_BIN) $(HOST_MORE) ## host tests: every test runs, failures are
 
 RING_BUFFERS ?= 10000000
 .PHONY: tsan
-tsan: ## the rings against a device on another thread, under the thread sanitizer: RING_BUFFERS=10000000 for each variant
+tsan: ## the rings against a device on another thread, CPUs against each other, under the thread sanitizer: RING_BUFFERS=10000000 for each variant
 	@RING_BUFFERS=$(RING_BUFFERS) TIMEOUT=3600 $(MAKE) --no-print-directory test-host HOST_KIND=tsan
 	@cat $(BUILD)/host/tsan/test_threads.log
 

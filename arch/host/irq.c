@@ -2,7 +2,7 @@
  * Interrupt lines and messages.
  *
  * A device, on whatever thread, only notes what it raises here and wakes the CPU; the CPU's thread takes it (host_irq_take())
- * once it may be interrupted. Message `n` is attached at address 0xfee00000 + 16 n with data 0x4000 + n.
+ * once it may be interrupted. A line's CPU is the first, a message's that of its event. Message `n` is attached at address 0xfee00000 + 16 n with data 0x4000 + n.
  */
 #include <arch/irq.h>
 
@@ -25,7 +25,6 @@ struct line {
 };
 
 unsigned host_message_limit = 1024;
-atomic_bool host_irq_pending;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct irq *messages[MESSAGE_MAX];
@@ -45,7 +44,6 @@ void host_irq_reset(void)
 	attached = 0;
 	raised_count = 0;
 	host_message_limit = 1024;
-	host_irq_pending = false;
 }
 
 int irq_attach_message(struct irq *irq, struct event *event, struct irq_message *message)
@@ -56,7 +54,7 @@ int irq_attach_message(struct irq *irq, struct event *event, struct irq_message 
 	for (unsigned i = 0; i < host_message_limit && i < MESSAGE_MAX; i++) {
 		if (messages[i])
 			continue;
-		*irq = (struct irq){.event = event, .vector = i, .gsi = IRQ_NO_GSI};
+		*irq = (struct irq){.event = event, .vector = i, .gsi = IRQ_NO_GSI, .cpu = event->cpu};
 		*message = (struct irq_message){MESSAGE_ADDRESS + 16 * i, MESSAGE_DATA + i};
 		messages[i] = irq;
 		attached++;
@@ -84,7 +82,7 @@ int irq_attach_line(struct irq *irq, unsigned gsi, enum irq_trigger trigger, str
 	attached++;
 	pthread_mutex_unlock(&lock);
 	if (line->level && line->asserted)
-		host_irq_raised();
+		host_irq_raised(0);
 	return 0;
 }
 
@@ -109,7 +107,7 @@ void irq_detach(struct irq *irq)
 	attached--;
 	pthread_mutex_unlock(&lock);
 	if (was_masked)
-		host_irq_raised();
+		host_irq_raised(0);
 }
 
 void irq_rearm(struct irq *irq)
@@ -119,7 +117,7 @@ void irq_rearm(struct irq *irq)
 	pthread_mutex_lock(&lock);
 	irq->masked = false;
 	pthread_mutex_unlock(&lock);
-	host_irq_raised();
+	host_irq_raised(0);
 }
 
 unsigned host_irq_attached(void) { return attached; }
@@ -161,19 +159,24 @@ static void take_line(struct line *line)
 }
 
 /* The caller runs on the CPU's thread with interrupts off, as an interrupt handler does. */
-void host_irq_take(void)
+void host_irq_take(unsigned cpu)
 {
+	unsigned left = 0;
+
 	pthread_mutex_lock(&lock);
-	host_irq_pending = false;
 	for (unsigned i = 0; i < raised_count; i++) {
 		unsigned index = raised_list[i];
 
+		if (messages[index] && messages[index]->cpu != cpu) {
+			raised_list[left++] = index;
+			continue;
+		}
 		raised[index] = false;
 		if (messages[index])
 			mark(messages[index]);
 	}
-	raised_count = 0;
-	for (unsigned i = 0; i < HOST_LINES; i++)
+	raised_count = left;
+	for (unsigned i = 0; cpu == 0 && i < HOST_LINES; i++)
 		take_line(&lines[i]);
 	pthread_mutex_unlock(&lock);
 }
@@ -181,18 +184,20 @@ void host_irq_take(void)
 bool host_irq_raise_message(uint64_t address, uint32_t data)
 {
 	uint64_t index = data - MESSAGE_DATA;
+	unsigned cpu = 0;
 	bool known = false;
 
 	pthread_mutex_lock(&lock);
 	if (index < MESSAGE_MAX && address == MESSAGE_ADDRESS + 16 * index && messages[index]) {
 		known = true;
+		cpu = messages[index]->cpu;
 		if (!raised[index])
 			raised_list[raised_count++] = (unsigned)index;
 		raised[index] = true;
 	}
 	pthread_mutex_unlock(&lock);
 	if (known)
-		host_irq_raised();
+		host_irq_raised(cpu);
 	else
 		host_strays++;
 	return known;
@@ -210,5 +215,5 @@ void host_irq_set_line(unsigned gsi, bool asserted)
 	line->edge |= rises;
 	pthread_mutex_unlock(&lock);
 	if (asserted)
-		host_irq_raised();
+		host_irq_raised(0);
 }

@@ -1,8 +1,8 @@
 /*
- * The CPU, its clock, RAM, the console and the end of the machine.
+ * The CPUs, their clock, RAM, the console and the end of the machine. Each CPU is a thread; the first is the one that called host_boot().
  *
  * The interrupt mask is a depth, so that a save without its restore, or one out of order, is found where it happens. `armed_ns`
- * is the clock's one deadline: its interrupt does nothing but end a cpu_idle().
+ * is the deadline of the CPU's clock: its interrupt does nothing but end a cpu_idle().
  */
 #include <arch/barrier.h>
 #include <arch/clock.h>
@@ -40,16 +40,24 @@ int host_end_status;
 char host_panic_text[512];
 
 static struct boot_info boot;
-static pthread_t cpu_thread;
-static unsigned long irq_depth;
+static struct host_cpu {
+	unsigned index;
+	pthread_t thread;
+	unsigned long irq_depth;
+	uint64_t armed_ns, idle_count;
+	pthread_cond_t wake;
+	atomic_bool pending; /* something to take */
+	bool stop;           /* CPUs but the first: no more turns */
+} cpus[HOST_CPUS];
+static unsigned cpu_total = 1;
+static _Thread_local struct host_cpu *here; /* NULL on threads that are none */
 static bool in_hook;
-static uint64_t idle_count;
 
 static bool clock_is_fake;
-static uint64_t fake_ns, start_ns, armed_ns = NEVER;
+static uint64_t fake_ns, start_ns;
 
 static pthread_mutex_t wake_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t wake;
+static pthread_mutex_t console_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static bool capturing;
 static char *captured;
@@ -58,7 +66,7 @@ static char input[4096];
 static size_t input_first, input_end;
 static struct event *input_event;
 
-static jmp_buf *end_target;
+static _Thread_local jmp_buf *end_target;
 
 /* ---- time ---- */
 
@@ -74,25 +82,27 @@ static uint64_t current_ns(void) { return clock_is_fake ? fake_ns : real_ns() - 
 
 static void take_interrupts(void)
 {
-	irq_depth = 1;
-	host_irq_take();
-	irq_depth = 0;
+	here->irq_depth = 1;
+	atomic_store(&here->pending, false);
+	host_irq_take(here->index);
+	here->irq_depth = 0;
 }
 
 /* A point in the program where some time has gone by: with interrupts unmasked, those that are due come here. */
 static void pass_time(void)
 {
-	fake_ns += host_clock_step;
+	if (host_clock_step)
+		fake_ns += host_clock_step;
 	if (host_time_hook && !in_hook) {
 		in_hook = true;
 		host_time_hook();
 		in_hook = false;
 	}
-	if (irq_depth)
+	if (!here || here->irq_depth)
 		return;
-	if (armed_ns != NEVER && current_ns() >= armed_ns)
-		armed_ns = NEVER;
-	if (atomic_load(&host_irq_pending))
+	if (here->armed_ns != NEVER && current_ns() >= here->armed_ns)
+		here->armed_ns = NEVER;
+	if (atomic_load(&here->pending))
 		take_interrupts();
 }
 
@@ -106,7 +116,7 @@ uint64_t clock_ticks(void) { return clock_ns(); }
 
 uint64_t clock_hz(void) { return 1000000000; }
 
-void clock_arm(uint64_t deadline_ns) { armed_ns = deadline_ns; }
+void clock_arm(uint64_t deadline_ns) { here->armed_ns = deadline_ns; }
 
 void host_clock_set(uint64_t ns)
 {
@@ -124,37 +134,52 @@ void host_clock_advance(uint64_t ns) { fake_ns += ns; }
 
 	pthread_condattr_init(&attributes);
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&wake, &attributes);
-	cpu_thread = pthread_self();
+	for (unsigned i = 0; i < HOST_CPUS; i++) {
+		cpus[i].index = i;
+		cpus[i].armed_ns = NEVER;
+		pthread_cond_init(&cpus[i].wake, &attributes);
+	}
+	here = &cpus[0];
 	start_ns = real_ns();
 	loop_init();
 }
 
-void host_irq_raised(void)
+unsigned cpu_index(void) { return here ? here->index : 0; }
+
+unsigned cpu_count(void) { return cpu_total; }
+
+void cpu_wake(unsigned cpu)
 {
-	atomic_store(&host_irq_pending, true);
-	if (!pthread_equal(pthread_self(), cpu_thread)) {
-		pthread_mutex_lock(&wake_lock);
-		pthread_cond_signal(&wake);
-		pthread_mutex_unlock(&wake_lock);
-	} else if (irq_depth == 0) {
-		take_interrupts();
+	atomic_store(&cpus[cpu].pending, true);
+	pthread_mutex_lock(&wake_lock);
+	pthread_cond_signal(&cpus[cpu].wake);
+	pthread_mutex_unlock(&wake_lock);
+}
+
+void host_irq_raised(unsigned cpu)
+{
+	if (here != &cpus[cpu]) {
+		cpu_wake(cpu);
+		return;
 	}
+	atomic_store(&here->pending, true);
+	if (here->irq_depth == 0)
+		take_interrupts();
 }
 
 unsigned long cpu_irq_save(void)
 {
-	if (!pthread_equal(pthread_self(), cpu_thread))
+	if (!here)
 		host_fail("cpu_irq_save() on a thread that is not the CPU: devices raise interrupts by host_irq_*()");
 	pass_time();
-	return irq_depth++;
+	return here->irq_depth++;
 }
 
 void cpu_irq_restore(unsigned long state)
 {
-	if (irq_depth != state + 1)
-		host_fail("cpu_irq_restore() out of order: %lu at depth %lu", state, irq_depth);
-	irq_depth = state;
+	if (here->irq_depth != state + 1)
+		host_fail("cpu_irq_restore() out of order: %lu at depth %lu", state, here->irq_depth);
+	here->irq_depth = state;
 	pass_time();
 }
 
@@ -162,7 +187,7 @@ static bool run_hook(void)
 {
 	bool acted;
 
-	if (!host_idle_hook || in_hook)
+	if (here != &cpus[0] || !host_idle_hook || in_hook)
 		return false;
 	in_hook = true;
 	acted = host_idle_hook();
@@ -173,7 +198,7 @@ static bool run_hook(void)
 void cpu_relax(void)
 {
 	run_hook();
-	if (host_threads)
+	if (host_threads || cpu_total > 1)
 		sched_yield();
 	if (clock_is_fake)
 		fake_ns += 1000;
@@ -187,47 +212,86 @@ static void wait_until(uint64_t until_ns)
 	struct timespec at = {.tv_sec = (time_t)(real / 1000000000), .tv_nsec = (long)(real % 1000000000)};
 
 	pthread_mutex_lock(&wake_lock);
-	while (!atomic_load(&host_irq_pending) && pthread_cond_timedwait(&wake, &wake_lock, &at) == 0)
+	while (!atomic_load(&here->pending) && pthread_cond_timedwait(&here->wake, &wake_lock, &at) == 0)
 		;
 	pthread_mutex_unlock(&wake_lock);
 }
 
 static void sleep_until_interrupt(void)
 {
-	if (atomic_load(&host_irq_pending) || run_hook() || atomic_load(&host_irq_pending))
+	if (atomic_load(&here->pending) || run_hook() || atomic_load(&here->pending))
 		return;
-	if (clock_is_fake && armed_ns != NEVER) {
-		if (fake_ns < armed_ns)
-			fake_ns = armed_ns;
-	} else if (armed_ns != NEVER) {
-		wait_until(armed_ns);
-	} else if (host_threads && !clock_is_fake) {
+	if (clock_is_fake && here->armed_ns != NEVER) {
+		if (fake_ns < here->armed_ns)
+			fake_ns = here->armed_ns;
+	} else if (here->armed_ns != NEVER) {
+		wait_until(here->armed_ns);
+	} else if ((host_threads || cpu_total > 1) && !clock_is_fake) {
 		uint64_t limit_ns = current_ns() + STUCK_NS;
 
 		wait_until(limit_ns);
-		if (!atomic_load(&host_irq_pending))
+		if (!atomic_load(&here->pending) && here == &cpus[0])
 			host_fail("the CPU slept for 20 s and nothing came");
 	} else {
 		host_fail("the CPU would sleep for ever");
 	}
-	if (armed_ns != NEVER && current_ns() >= armed_ns)
-		armed_ns = NEVER;
+	if (here->armed_ns != NEVER && current_ns() >= here->armed_ns)
+		here->armed_ns = NEVER;
 }
 
 void cpu_idle(void)
 {
-	unsigned long depth = irq_depth;
+	unsigned long depth = here->irq_depth;
 
 	if (!depth)
 		host_fail("cpu_idle() with interrupts unmasked");
-	idle_count++;
+	here->idle_count++;
 	sleep_until_interrupt();
-	if (atomic_load(&host_irq_pending))
+	if (atomic_load(&here->pending))
 		take_interrupts();
-	irq_depth = depth;
+	here->irq_depth = depth;
 }
 
-uint64_t host_idle_count(void) { return idle_count; }
+uint64_t host_idle_count(void) { return here->idle_count; }
+
+static void stop_here(void *arg)
+{
+	(void)arg;
+	here->stop = true;
+}
+
+static void *run_cpu(void *cpu)
+{
+	here = cpu;
+	while (!here->stop)
+		loop_turn(true, LOOP_FOREVER);
+	return NULL;
+}
+
+void host_cpus_start(unsigned count)
+{
+	if (cpu_total != 1 || count < 1 || count > HOST_CPUS || clock_is_fake)
+		host_fail("%u CPUs cannot be started here", count);
+	cpu_total = count;
+	for (unsigned i = 1; i < count; i++) {
+		cpus[i].irq_depth = 0;
+		cpus[i].idle_count = 0;
+		cpus[i].armed_ns = NEVER;
+		cpus[i].pending = false;
+		cpus[i].stop = false;
+		if (pthread_create(&cpus[i].thread, NULL, run_cpu, &cpus[i]))
+			host_fail("no thread for CPU %u", i);
+	}
+}
+
+void host_cpus_stop(void)
+{
+	for (unsigned i = 1; i < cpu_total; i++) {
+		cpu_run(i, stop_here, NULL);
+		pthread_join(cpus[i].thread, NULL);
+	}
+	cpu_total = 1;
+}
 
 /* ---- RAM ---- */
 
@@ -272,19 +336,22 @@ const struct boot_info *host_boot(size_t ram_bytes)
 	boot = (struct boot_info){.protocol = "host", .cmdline = "", .memory_count = 1};
 	*ram = (struct memory_range){.base = (uintptr_t)arena, .size = ram_bytes, .kind = MEMORY_RAM};
 
+	if (cpu_total != 1)
+		host_fail("host_boot() while other CPUs run");
 	host_io_reset();
 	host_irq_reset();
-	cpu_thread = pthread_self();
-	irq_depth = 0;
+	here = &cpus[0];
+	here->irq_depth = 0;
+	here->pending = false;
 	host_idle_hook = NULL;
 	host_time_hook = NULL;
 	host_barrier_hook = NULL;
 	host_threads = false;
-	idle_count = 0;
+	here->idle_count = 0;
 	clock_is_fake = false;
 	host_clock_step = 0;
 	start_ns = real_ns();
-	armed_ns = NEVER;
+	here->armed_ns = NEVER;
 	host_console_capture(false);
 	input_first = input_end = 0;
 	input_event = NULL;
@@ -305,18 +372,24 @@ void host_console_capture(bool on)
 
 const char *host_console_text(void) { return captured ? captured : ""; }
 
-void arch_console_write(const char *text, size_t length)
+static void capture(const char *text, size_t length)
 {
-	if (!capturing) {
-		fwrite(text, 1, length, stdout);
-		return;
-	}
 	captured = realloc(captured, captured_length + length + 1);
 	if (!captured)
 		host_fail("no memory for the console");
 	memcpy(captured + captured_length, text, length);
 	captured_length += length;
 	captured[captured_length] = '\0';
+}
+
+void arch_console_write(const char *text, size_t length)
+{
+	pthread_mutex_lock(&console_lock);
+	if (capturing)
+		capture(text, length);
+	else
+		fwrite(text, 1, length, stdout);
+	pthread_mutex_unlock(&console_lock);
 }
 
 void host_console_input(const char *bytes, size_t length)
@@ -342,17 +415,17 @@ void arch_console_attach(struct event *event)
 
 enum host_end host_run(void (*function)(void))
 {
-	jmp_buf here, *outer = end_target;
-	unsigned long depth = irq_depth;
+	jmp_buf place, *outer = end_target;
+	unsigned long depth = here->irq_depth;
 	enum host_end end = HOST_RETURNED;
-	int code = setjmp(here);
+	int code = setjmp(place);
 
 	if (code == 0) {
-		end_target = &here;
+		end_target = &place;
 		function();
 	} else {
 		end = (enum host_end)code;
-		irq_depth = depth;
+		here->irq_depth = depth;
 	}
 	end_target = outer;
 	return end;

@@ -44,6 +44,7 @@ static int echo_start(struct virtio_device *vdev)
 		specs[i] = (struct virtq_spec){.name = names[i],
 		                               .callback = echo_options.used ? callback : NULL,
 		                               .max_size = echo_options.max_size,
+		                               .cpu = echo_options.cpu,
 		                               .max_buffers = echo_options.max_buffers};
 	error = virtio_queues_create(vdev, count, specs);
 	if (error)
@@ -61,14 +62,21 @@ static int echo_start(struct virtio_device *vdev)
 	return 0;
 }
 
-static void echo_queue_drain(struct virtio_device *vdev, struct virtq *vq)
+static void drain(struct virtq *vq)
 {
 	void *token;
 
-	(void)vdev;
 	while ((token = virtq_detach_unused(vq)))
 		if (echo_options.unused)
 			echo_options.unused(vq, token);
+	if (echo_options.drained)
+		echo_options.drained(vq);
+}
+
+static void echo_queue_drain(struct virtio_device *vdev, struct virtq *vq)
+{
+	(void)vdev;
+	drain(vq);
 }
 
 static void echo_stop(struct virtio_device *vdev)
@@ -76,7 +84,7 @@ static void echo_stop(struct virtio_device *vdev)
 	echo_stops++;
 	for (unsigned i = 0; i < vdev->queue_count; i++)
 		if (vdev->queues[i])
-			echo_queue_drain(vdev, vdev->queues[i]);
+			virtq_run(vdev->queues[i], drain);
 }
 
 static void echo_remove(struct virtio_device *vdev)

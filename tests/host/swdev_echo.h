@@ -15,9 +15,11 @@ struct echo_options {
 	             uint32_t length);                 /* for each used buffer; NULL: no interrupts, the test harvests */
 	void (*unused)(struct virtq *vq, void *token); /* for each that a reset gave back */
 	void (*config_changed)(struct virtio_device *vdev);
-	unsigned burst;             /* harvest in bursts of that; 0: one by one */
-	void *early;                /* 100 bytes of RAM, to be made available, and kicked, before DRIVER_OK */
-	int fail_probe, fail_start; /* errors for probe() and start() to give */
+	void (*drained)(struct virtq *vq); /* on the queue's CPU, as unused(): the queue is about to go */
+	unsigned cpu;                      /* of all its queues */
+	unsigned burst;                    /* harvest in bursts of that; 0: one by one */
+	void *early;                       /* 100 bytes of RAM, to be made available, and kicked, before DRIVER_OK */
+	int fail_probe, fail_start;        /* errors for probe() and start() to give */
 };
 extern struct echo_options echo_options; /* at the next probe */
 extern unsigned echo_starts, echo_stops, echo_removes;

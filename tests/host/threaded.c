@@ -363,6 +363,9 @@ static void stop(struct threaded *device)
 	kick(device);
 	pthread_join(device->thread, NULL);
 	device->running = false;
+	atomic_store(&device->stop, false);
+	atomic_store(&device->kicked, 0);
+	device->taken = device->used = device->signalled = 0;
 }
 
 /* ---- the transport ---- */

@@ -1,6 +1,6 @@
 /*
- * The host: a machine in a Linux process, for tests. It has one CPU (the thread that called host_boot()), an arena of RAM whose
- * physical addresses are its pointers, and registers, ports, interrupt lines and messages that a software device provides.
+ * The host: a machine in a Linux process, for tests. It has a CPU (the thread that called host_boot()), more if the test starts them
+ * (host_cpus_start()), an arena of RAM whose physical addresses are its pointers, and registers, ports, interrupt lines and messages that a software device provides.
  *
  * Interrupts. host_irq_*() may be called from any thread. On the CPU's own thread with interrupts unmasked they are taken at
  * once; otherwise when the CPU unmasks or idles. So event_mark() always runs on the CPU's thread, as on a machine.
@@ -24,6 +24,12 @@ struct boot_info;
 /* A fresh machine: `ram_bytes` of RAM behind page_alloc(), an empty event loop, the calling thread as its CPU, nothing registered,
  * real time, no capture, no hooks. Frees the former one. The boot_info that describes it is valid until the next host_boot(). */
 const struct boot_info *host_boot(size_t ram_bytes);
+
+/* `count` CPUs in all, each a thread that runs its event loop; real time only. host_cpus_stop() ends them and comes before the next
+ * host_boot(). Interrupts of a message go to its event's CPU, those of lines to the first. */
+#define HOST_CPUS 16
+void host_cpus_start(unsigned count);
+void host_cpus_stop(void);
 
 enum host_end { HOST_RETURNED, HOST_ENDED, HOST_PANICKED };
 
