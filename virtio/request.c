@@ -151,10 +151,8 @@ void virtio_request_submit(struct virtio_requestq *queue, struct virtio_request 
 	pump(queue);
 }
 
-int virtio_request_call(struct virtio_requestq *queue, struct virtio_request *request, uint64_t timeout_ns)
+int virtio_request_wait(struct virtio_requestq *queue, struct virtio_request *request, uint64_t timeout_ns)
 {
-	request->done = NULL;
-	virtio_request_submit(queue, request);
 	if (loop_wait(&request->over, timeout_ns))
 		return request->status;
 	if (withdraw(queue, request))
@@ -175,6 +173,33 @@ bool virtio_requestq_poll(struct virtio_requestq *queue, const bool *over, uint6
 		cpu_relax();
 	}
 	return *over;
+}
+
+int virtio_request_call(struct virtio_requestq *queue, struct virtio_request *request, uint64_t timeout_ns)
+{
+	request->done = NULL;
+	virtio_request_submit(queue, request);
+	return virtio_request_wait(queue, request, timeout_ns);
+}
+
+int virtio_ask(struct virtio_requestq *queue, const void *question, uint32_t question_bytes, void *answer, uint32_t answer_bytes)
+{
+	uint32_t size = question_bytes + answer_bytes;
+	uint8_t *memory = page_alloc(size, PAGE_SIZE);
+	struct virtq_buf bufs[] = {{memory, question_bytes}, {memory + question_bytes, answer_bytes}};
+	struct virtio_request request = {.bufs = bufs, .nreadable = 1, .nwritable = 1};
+	int error;
+
+	if (!memory)
+		return -ENOMEM;
+	memcpy(memory, question, question_bytes);
+	error = virtio_request_call(queue, &request, VIRTIO_ANSWER_NS);
+	if (!error && request.written < answer_bytes)
+		error = -EIO;
+	if (!error)
+		memcpy(answer, memory + question_bytes, answer_bytes);
+	page_free(memory, size);
+	return error;
 }
 
 /* ---- event queues ---- */
@@ -223,7 +248,7 @@ static void reported(struct virtq *vq)
 int virtio_eventq_init(struct virtio_eventq *queue, uint32_t size, uint16_t count,
                        void (*report)(struct virtio_eventq *queue, void *event, uint32_t written))
 {
-	*queue = (struct virtio_eventq){.report = report, .size = size, .count = count};
+	*queue = (struct virtio_eventq){.events = true, .report = report, .size = size, .count = count};
 	queue->memory = page_alloc((size_t)size * count, PAGE_SIZE);
 	return queue->memory ? 0 : -ENOMEM;
 }
@@ -263,4 +288,57 @@ void virtio_eventq_free(struct virtio_eventq *queue)
 	if (!queue->leak)
 		page_free(queue->memory, (size_t)queue->size * queue->count);
 	queue->memory = NULL;
+}
+
+/* ---- both ---- */
+
+/* The first member of each kind. */
+static bool has_events(const struct virtq *vq) { return *(const bool *)vq->context; }
+
+static void drain(struct virtq *vq, bool gone)
+{
+	struct virtio_requestq *requests = vq->context;
+
+	if (has_events(vq))
+		virtio_eventq_drain(vq->context);
+	else
+		virtio_requestq_drain(requests, requests->again && !gone);
+}
+
+int virtio_service_start(struct virtio_device *vdev, uint16_t count, const struct virtq_spec *specs)
+{
+	int error = virtio_queues_create(vdev, count, specs);
+
+	if (error)
+		return error;
+	for (unsigned i = 0; i < count; i++)
+		if (has_events(vdev->queues[i]))
+			virtio_eventq_start(vdev->queues[i]->context, vdev->queues[i]);
+	virtio_driver_ok(vdev);
+	for (unsigned i = 0; i < count; i++)
+		if (!has_events(vdev->queues[i]))
+			virtio_requestq_start(vdev->queues[i]->context, vdev->queues[i]);
+	return 0;
+}
+
+void virtio_service_stop(struct virtio_device *vdev)
+{
+	for (unsigned i = 0; i < vdev->queue_count; i++)
+		if (vdev->queues[i])
+			drain(vdev->queues[i], true);
+}
+
+void virtio_service_drain(struct virtio_device *vdev, struct virtq *vq)
+{
+	(void)vdev;
+	drain(vq, false);
+}
+
+void virtio_service_refill(struct virtio_device *vdev, struct virtq *vq)
+{
+	(void)vdev;
+	if (has_events(vq))
+		virtio_eventq_start(vq->context, vq);
+	else
+		virtio_requestq_start(vq->context, vq);
 }

@@ -17,7 +17,8 @@ struct virtio_request {
 	const struct virtq_buf *bufs; /* the device-readable ones first */
 	uint16_t nreadable, nwritable;
 	void (*done)(struct virtio_request *request); /* may be NULL */
-	bool over;                                    /* it has ended */
+	void *context;
+	bool over;  /* it has ended */
 	int status; /* 0: used; -EIO: it cannot be, or the device was reset and may have acted on it or not; -ENODEV: gone */
 	uint32_t written; /* bytes that the device says it wrote; at most the device-writable ones */
 	/* The queue's. */
@@ -27,6 +28,8 @@ struct virtio_request {
 };
 
 struct virtio_requestq {
+	bool events;                            /* false */
+	bool again;                             /* the requests may be acted on twice: a queue reset lets them go out once more */
 	struct virtq *vq;                       /* NULL while stopped: requests wait */
 	struct virtio_request *waiting, **tail; /* for room or for the start, in order */
 	uint32_t submitted;
@@ -47,12 +50,21 @@ void virtio_request_submit(struct virtio_requestq *queue, struct virtio_request 
  * of the device. In start() nobody else resets it: there, -ETIMEDOUT says that the request is still out; start() has to fail, and stop()
  * ends it, so that its storage must not be on the stack. */
 [[nodiscard]] int virtio_request_call(struct virtio_requestq *queue, struct virtio_request *request, uint64_t timeout_ns);
+/* The second half: for what virtio_request_submit() sent without a done(). */
+[[nodiscard]] int virtio_request_wait(struct virtio_requestq *queue, struct virtio_request *request, uint64_t timeout_ns);
+
+/* A request of one buffer to read and one to write, in memory of its own, and its whole answer; not in start(). -EIO, too, for an answer that
+ * is too short; `answer` is as it was then. */
+[[nodiscard]] int virtio_ask(struct virtio_requestq *queue, const void *question, uint32_t question_bytes, void *answer,
+                             uint32_t answer_bytes);
+#define VIRTIO_ANSWER_NS UINT64_C(10000000000) /* then it is none */
 
 /* Serve the queue until *over, without turns of the loop: for one who is asked in the middle of another's work. Gives *over. */
 bool virtio_requestq_poll(struct virtio_requestq *queue, const bool *over, uint64_t timeout_ns);
 
 /* `count` buffers of `size` bytes for the device to report in; at most 64. */
 struct virtio_eventq {
+	bool events;      /* true */
 	struct virtq *vq; /* NULL while stopped */
 	/* A buffer came back with `written` bytes (zeroed behind them); it is made available again when this returns. */
 	void (*report)(struct virtio_eventq *queue, void *event, uint32_t written);
@@ -73,5 +85,16 @@ void virtio_eventq_start(struct virtio_eventq *queue, struct virtq *vq);
 void virtio_eventq_drain(struct virtio_eventq *queue);
 /* In remove(), and when probe() fails behind the init. */
 void virtio_eventq_free(struct virtio_eventq *queue);
+
+/*
+ * A device that has queues of these kinds only: its driver's start(), stop(), queue_drain() and queue_refill(). `specs` are what
+ * virtio_requestq_spec() and virtio_eventq_spec() gave.
+ */
+
+/* Create the queues, give the device its event buffers, set DRIVER_OK, let requests out. */
+[[nodiscard]] int virtio_service_start(struct virtio_device *vdev, uint16_t count, const struct virtq_spec *specs);
+void virtio_service_stop(struct virtio_device *vdev);
+void virtio_service_drain(struct virtio_device *vdev, struct virtq *vq);
+void virtio_service_refill(struct virtio_device *vdev, struct virtq *vq);
 
 #endif

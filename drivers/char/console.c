@@ -45,7 +45,6 @@ struct console {
 	struct char_device device;
 	struct virtio_device *vdev;
 	struct virtq *rx, *tx; /* NULL while stopped */
-	bool registered;
 
 	unsigned empty_turns;
 	struct console_rx *filled, **filled_tail;
@@ -274,9 +273,7 @@ static int start(struct virtio_device *vdev)
 	console->tx = vdev->queues[TRANSMITQ];
 	rx_fill(console);
 	virtio_driver_ok(vdev);
-	if (!console->registered)
-		char_register(&console->device);
-	console->registered = true;
+	char_register(&console->device);
 	pump(console);
 	return 0;
 }
@@ -326,8 +323,7 @@ static void remove(struct virtio_device *vdev)
 {
 	struct console *console = vdev->driver_data;
 
-	if (console->registered)
-		char_unregister(&console->device);
+	char_unregister(&console->device);
 	while (console->waiting) {
 		struct char_request *request = console->waiting;
 

@@ -20,7 +20,6 @@
 struct entropy {
 	struct entropy_device device;
 	struct virtq *vq; /* NULL while stopped */
-	bool registered;
 	struct entropy_request *waiting, **waiting_tail;
 };
 
@@ -128,9 +127,7 @@ static int start(struct virtio_device *vdev)
 		return error;
 	entropy->vq = vdev->queues[0];
 	virtio_driver_ok(vdev);
-	if (!entropy->registered)
-		entropy_register(&entropy->device);
-	entropy->registered = true;
+	entropy_register(&entropy->device);
 	pump(entropy);
 	return 0;
 }
@@ -169,8 +166,7 @@ static void remove(struct virtio_device *vdev)
 {
 	struct entropy *entropy = vdev->driver_data;
 
-	if (entropy->registered)
-		entropy_unregister(&entropy->device);
+	entropy_unregister(&entropy->device);
 	while (entropy->waiting)
 		end(pop(entropy), -ENODEV);
 	page_free(entropy, sizeof(*entropy));

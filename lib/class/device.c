@@ -90,9 +90,12 @@ void class_add(struct class_list *list, struct class_node *node)
 {
 	struct class_node **at = &list->first;
 
+	if (node->listed)
+		return;
 	while (*at)
 		at = &(*at)->next;
 	node->next = NULL;
+	node->listed = true;
 	*at = node;
 }
 
@@ -102,9 +105,19 @@ void class_remove(struct class_list *list, struct class_node *node)
 		if (*at == node) {
 			*at = node->next;
 			node->next = NULL;
+			node->listed = false;
 			break;
 		}
 	}
+}
+
+bool class_has(const struct class_list *list, const struct class_node *node)
+{
+	const struct class_node *at = list->first;
+
+	while (at && at != node)
+		at = at->next;
+	return at;
 }
 
 struct class_node *class_find(const struct class_list *list, const char *name)

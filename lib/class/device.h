@@ -49,14 +49,16 @@ struct device_info *device_find(const char *name); /* NULL: none */
 struct class_node {
 	struct class_node *next;
 	const char *name; /* as the device_info's */
+	bool listed;
 };
 
 struct class_list {
 	struct class_node *first;
 };
 
-void class_add(struct class_list *list, struct class_node *node); /* at the end */
+void class_add(struct class_list *list, struct class_node *node); /* at the end, unless it is listed already */
 void class_remove(struct class_list *list, struct class_node *node);
+bool class_has(const struct class_list *list, const struct class_node *node);   /* `node` may be gone: only compared */
 struct class_node *class_find(const struct class_list *list, const char *name); /* name NULL: the first */
 
 #endif

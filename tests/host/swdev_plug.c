@@ -84,7 +84,6 @@ void swdev_tell_used(struct swdev_queue *queue, struct swdev_used_entry *entry)
 {
 	struct swdev *dev = queue->dev;
 	const struct swdev_lie *lie = dev->lie;
-
 	struct swdev_used_entry honest = *entry;
 
 	if (!lie || !(lie->used || lie->at_used) || !lie_now(dev))

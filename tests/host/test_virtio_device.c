@@ -47,7 +47,7 @@ static const struct device_info *info_of(const struct swdev *dev) { return devic
 
 static void unknown_features_are_passed_over(void **state)
 {
-	uint64_t unknown = FEATURE(20) | FEATURE(30) | FEATURE(44) | FEATURE(49) | FEATURE(50) | FEATURE(62);
+	uint64_t unknown = FEATURE(20) | FEATURE(30) | FEATURE(44) | FEATURE(49) | FEATURE(50);
 
 	(void)state;
 	for (unsigned t = 0; t < ARRAY_SIZE(types); t++) {
