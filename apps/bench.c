@@ -3,41 +3,31 @@
  *
  *   bench.name=blk-read|blk-write   bench.device= bench.bs= (4096) bench.qd= (32) bench.ops= (100000) bench.mode=irq|poll
  *                                   bench.pattern=sequential|random
- *   bench.name=net-tx               bench.device= bench.len= (60) bench.burst= (32) bench.ops= bench.mode=
+ *   bench.name=net-tx|net-rx|net-echo    see bench_net.c
  *   bench.name=boot                 the time from power-on (tsc) and from the kernel's start (ns) to here
  *
  * Under QEMU's -icount the time stamps count instructions, the bench's own among them: so a run is made of prepared requests
  * only, and its loops neither allocate nor print nor divide. A run of a tenth precedes the one that is measured. With mode=poll
  * the loop never sleeps; whether the device interrupts is virtio.irq='s business. blk-write destroys what is on the disk.
  */
-#include <errno.h>
-#include <stdbool.h>
-#include <stdint.h>
+#include "bench.h"
+
 #include <string.h>
 
 #include <arch/clock.h>
 #include <arch/cpu.h>
 #include <base/cmdline.h>
-#include <base/event.h>
 #include <base/log.h>
 #include <base/page.h>
 #include <base/program.h>
 #include <class/block.h>
-#include <class/net.h>
 
 #define DEPTH_MAX 1024u
-#define BURST_MAX 256u
 #define BLOCK_BYTES_MAX (1024u * 1024u)
-#define WARM_UP_MAX 2000u
 #define SECOND_NS UINT64_C(1000000000)
 #define PATIENCE_NS (20 * SECOND_NS)
 
-/* What is measured, by differences. */
-struct sample {
-	uint64_t ns, ticks, kicks, irqs;
-};
-
-static struct sample take_sample(const char *device)
+struct sample take_sample(const char *device)
 {
 	const struct device_info *info = device_find(device);
 	struct sample sample = {0};
@@ -55,9 +45,8 @@ static struct sample take_sample(const char *device)
 	return sample;
 }
 
-/* `parameters`: more members of the JSON object, each with a comma behind it. */
-static void report(const char *name, const char *device, const char *parameters, bool poll, uint64_t ops, uint64_t errors,
-                   const struct sample *start, const struct sample *end)
+void bench_report(const char *name, const char *device, const char *parameters, bool poll, uint64_t ops, uint64_t errors,
+                  const struct sample *start, const struct sample *end)
 {
 	record("{\"event\":\"bench\",\"name\":\"%s\",\"device\":\"%s\",%s\"mode\":\"%s\",\"ops\":%lu,\"ns\":%lu,\"tsc\":%lu,"
 	       "\"kicks\":%lu,\"irqs\":%lu,\"errors\":%lu}",
@@ -65,8 +54,7 @@ static void report(const char *name, const char *device, const char *parameters,
 	       end->kicks - start->kicks, end->irqs - start->irqs, errors);
 }
 
-/* A parameter within bounds; false and a line otherwise. */
-static bool parameter(const char *key, uint64_t fallback, uint64_t least, uint64_t most, uint64_t *value)
+bool bench_parameter(const char *key, uint64_t fallback, uint64_t least, uint64_t most, uint64_t *value)
 {
 	*value = cmdline_number(key, fallback);
 	if (*value >= least && *value <= most)
@@ -75,7 +63,7 @@ static bool parameter(const char *key, uint64_t fallback, uint64_t least, uint64
 	return false;
 }
 
-static bool choice(const char *key, const char *usual, const char *other, bool *is_other)
+bool bench_choice(const char *key, const char *usual, const char *other, bool *is_other)
 {
 	const char *value = cmdline_get(key);
 
@@ -86,13 +74,7 @@ static bool choice(const char *key, const char *usual, const char *other, bool *
 	return false;
 }
 
-/* Ends a run in which nothing happens any more: looks now and then whether `left` has changed. */
-static struct watchdog {
-	struct timer timer;
-	const uint64_t *left; /* what the run counts down */
-	uint64_t seen;
-	bool stuck;
-} watchdog;
+struct watchdog watchdog;
 
 static void watchdog_look(struct timer *timer)
 {
@@ -102,7 +84,7 @@ static void watchdog_look(struct timer *timer)
 		timer_start(timer, clock_ns() + PATIENCE_NS, watchdog_look);
 }
 
-static void watchdog_start(const uint64_t *left)
+void watchdog_start(const uint64_t *left)
 {
 	watchdog.left = left;
 	watchdog.seen = *left;
@@ -110,8 +92,7 @@ static void watchdog_start(const uint64_t *left)
 	timer_start(&watchdog.timer, clock_ns() + PATIENCE_NS, watchdog_look);
 }
 
-/* False, and a line, if the run was stuck. */
-static bool watchdog_stop(const char *device)
+bool watchdog_stop(const char *device)
 {
 	timer_stop(&watchdog.timer);
 	if (watchdog.stuck)
@@ -217,7 +198,7 @@ static bool block_bench_measure(struct block_bench *bench, struct block_slot *sl
 	end = take_sample(device);
 	format_text(parameters, sizeof(parameters), "\"bs\":%lu,\"qd\":%lu,\"pattern\":\"%s\",", plan->bytes, plan->depth,
 	            bench->is_random ? "random" : "sequential");
-	report(name, device, parameters, plan->poll, plan->ops, bench->errors, &start, &end);
+	bench_report(name, device, parameters, plan->poll, plan->ops, bench->errors, &start, &end);
 	return true;
 }
 
@@ -235,10 +216,11 @@ static int bench_block(enum block_op op, const char *name)
 		return 1;
 	}
 	bench = (struct block_bench){.device = device, .random = UINT64_C(0x9e3779b97f4a7c15)};
-	if (!parameter("bench.bs", 4096, device->block_size, BLOCK_BYTES_MAX, &plan.bytes) ||
-	    !parameter("bench.qd", 32, 1, DEPTH_MAX, &plan.depth) || !parameter("bench.ops", 100000, 1, UINT32_MAX, &plan.ops) ||
-	    !choice("bench.mode", "irq", "poll", &plan.poll) ||
-	    !choice("bench.pattern", "sequential", "random", &bench.is_random))
+	if (!bench_parameter("bench.bs", 4096, device->block_size, BLOCK_BYTES_MAX, &plan.bytes) ||
+	    !bench_parameter("bench.qd", 32, 1, DEPTH_MAX, &plan.depth) ||
+	    !bench_parameter("bench.ops", 100000, 1, UINT32_MAX, &plan.ops) ||
+	    !bench_choice("bench.mode", "irq", "poll", &plan.poll) ||
+	    !bench_choice("bench.pattern", "sequential", "random", &bench.is_random))
 		return 1;
 	plan.bytes -= plan.bytes % device->block_size;
 	bench.sectors_per_op = (uint32_t)(plan.bytes / BLOCK_SECTOR);
@@ -268,100 +250,6 @@ static int bench_blk_read(void) { return bench_block(BLOCK_READ, "blk-read"); }
 
 static int bench_blk_write(void) { return bench_block(BLOCK_WRITE, "blk-write"); }
 
-/* ---- net-tx ---- */
-
-/* Frames that are ready to go, as a stack: a burst is its top. */
-#define FRAMES 1024u
-
-static struct {
-	struct net_pool *pool;
-	struct net_buf *ready[FRAMES];
-	unsigned count;
-	uint64_t left, errors; /* of the run's frames: not done, failed */
-} frames;
-
-static void frame_done(struct net_buf *buf)
-{
-	frames.left--;
-	frames.errors += buf->status != 0;
-	frames.ready[frames.count++] = buf;
-}
-
-static bool net_bench_run(struct net_device *device, uint64_t burst, uint64_t ops, bool poll)
-{
-	struct net_buf *batch[BURST_MAX];
-	uint64_t to_send = ops;
-
-	frames.left = ops;
-	frames.errors = 0;
-	watchdog_start(&frames.left);
-	while (frames.left && !watchdog.stuck) {
-		unsigned want = (unsigned)MIN(MIN(burst, to_send), frames.count), taken;
-
-		/* Off the stack first: frames may come back to it meanwhile. */
-		frames.count -= want;
-		memcpy(batch, &frames.ready[frames.count], want * sizeof(batch[0]));
-		taken = net_tx_burst(device, batch, want);
-		to_send -= taken;
-		for (unsigned i = taken; unlikely(i < want); i++)
-			frames.ready[frames.count++] = batch[i];
-		loop_turn(!poll && !taken, LOOP_FOREVER);
-	}
-	return watchdog_stop(device->node.name);
-}
-
-static bool prepare_frames(const struct net_device *device, uint32_t length)
-{
-	frames.pool = net_pool_create(FRAMES);
-	for (frames.count = 0; frames.pool && frames.count < FRAMES; frames.count++) {
-		struct net_buf *buf = net_buf_alloc(frames.pool);
-
-		if (!buf)
-			return false;
-		memset(buf->data, 0, length);
-		memset(buf->data, 0xff, 6);
-		memcpy(buf->data + 6, device->mac, 6);
-		memcpy(buf->data + 12, "\x88\xb5", 2);
-		buf->length = length;
-		buf->done = frame_done;
-		frames.ready[frames.count] = buf;
-	}
-	return frames.pool;
-}
-
-static int bench_net_tx(void)
-{
-	struct net_device *device = net_find(cmdline_get("bench.device"));
-	uint64_t length, burst, ops;
-	struct sample start, end;
-	char parameters[64];
-	bool poll;
-
-	if (!device) {
-		log_error("bench: no such network card");
-		return 1;
-	}
-	if (!parameter("bench.len", 60, 14, NET_FRAME_MAX, &length) || !parameter("bench.burst", 32, 1, BURST_MAX, &burst) ||
-	    !parameter("bench.ops", 100000, 1, UINT32_MAX, &ops) || !choice("bench.mode", "irq", "poll", &poll))
-		return 1;
-	if (!prepare_frames(device, (uint32_t)length)) {
-		log_error("bench: no memory for %u frames", FRAMES);
-		return 1;
-	}
-	if (!net_bench_run(device, burst, MIN(ops / 10 + 1, WARM_UP_MAX), poll))
-		return 1;
-	start = take_sample(device->node.name);
-	if (!net_bench_run(device, burst, ops, poll))
-		return 1; /* the device still has some of the frames */
-	end = take_sample(device->node.name);
-	format_text(parameters, sizeof(parameters), "\"len\":%lu,\"burst\":%lu,", length, burst);
-	report("net-tx", device->node.name, parameters, poll, ops, frames.errors, &start, &end);
-	while (frames.count)
-		net_buf_free(frames.ready[--frames.count]);
-	net_pool_destroy(frames.pool);
-	return frames.errors ? 1 : 0;
-}
-
 /* ---- boot ---- */
 
 static int bench_boot(void)
@@ -378,6 +266,8 @@ static const struct {
 	{"blk-read", "bench.device= bench.bs= bench.qd= bench.ops= bench.pattern= bench.mode=", bench_blk_read},
 	{"blk-write", "the same; what is on the disk is lost", bench_blk_write},
 	{"net-tx", "bench.device= bench.len= bench.burst= bench.ops= bench.mode=", bench_net_tx},
+	{"net-rx", "the same; frames come from outside", bench_net_rx},
+	{"net-echo", "bench.device= bench.len= bench.ops=; frames come back from outside", bench_net_echo},
 	{"boot", "the time to here", bench_boot},
 };
 

@@ -11,6 +11,7 @@
 
 #include <arch/clock.h>
 #include <base/event.h>
+#include <base/log.h>
 #include <base/util.h>
 
 #define BUFFERS 8u
@@ -148,8 +149,11 @@ static void receive_arp(struct ping *ping, const struct arp *arp)
 
 static uint8_t payload_byte(const struct ping *ping, uint32_t i) { return (uint8_t)(i + ping->sequence); }
 
-static void receive_echo(struct ping *ping, const struct echo_frame *frame, uint32_t length)
+/* `offload`: where the device vouches for the ICMP checksum, or has left it to be made, it is right. */
+static void receive_echo(struct ping *ping, const struct echo_frame *frame, uint32_t length, const struct net_offload *offload)
 {
+	bool vouched = offload->flags & (NET_CSUM_PARTIAL | NET_CSUM_GOOD);
+
 	const uint32_t ip_bytes = (uint32_t)(sizeof(frame->ip) + sizeof(frame->icmp)) + ping->payload;
 
 	if (length < sizeof(frame->ethernet) + ip_bytes || frame->ip.version_length != 0x45 ||
@@ -158,7 +162,8 @@ static void receive_echo(struct ping *ping, const struct echo_frame *frame, uint
 	    memcmp(frame->ip.destination, ping->own, 4))
 		return;
 	if (frame->icmp.type != ICMP_ECHO_REPLY || get16(frame->icmp.id) != ECHO_ID ||
-	    get16(frame->icmp.sequence) != ping->sequence || internet_checksum(&frame->icmp, sizeof(frame->icmp) + ping->payload))
+	    get16(frame->icmp.sequence) != ping->sequence ||
+	    (!vouched && internet_checksum(&frame->icmp, sizeof(frame->icmp) + ping->payload)))
 		return;
 	for (uint32_t i = 0; i < ping->payload; i++) {
 		if (frame->payload[i] != payload_byte(ping, i))
@@ -180,13 +185,23 @@ static void receive(struct net_device *device)
 
 	while (net_rx_burst(device, &buf, 1)) {
 		uint32_t length = frame_copy(buf, &frame, sizeof(frame));
+		struct net_offload offload = buf->offload;
 
 		net_buf_free(buf);
 		if (length >= sizeof(frame.arp) && get16(frame.ethernet.type) == TYPE_ARP)
 			receive_arp(ping, &frame.arp.arp);
 		else if (length <= sizeof(frame) && get16(frame.ethernet.type) == TYPE_IPV4)
-			receive_echo(ping, &frame.echo, length);
+			receive_echo(ping, &frame.echo, length, &offload);
 	}
+}
+
+/* A gratuitous ARP request, for the own address: who hears it knows where that is now. */
+static void announce(struct net_device *device)
+{
+	struct ping *ping = device->context;
+
+	if (send_arp(ping, ARP_REQUEST, NULL, ping->own))
+		log_warn("%s: no announcement could be sent", device->node.name);
 }
 
 int ping_open(struct ping *ping, struct net_device *device, const uint8_t own[4])
@@ -196,6 +211,7 @@ int ping_open(struct ping *ping, struct net_device *device, const uint8_t own[4]
 		return -ENOMEM;
 	memcpy(ping->own, own, 4);
 	device->context = ping;
+	device->announce = announce;
 	net_listen(device, receive);
 	receive(device); /* what waited in the ring */
 	return 0;
@@ -206,6 +222,7 @@ void ping_close(struct ping *ping)
 	uint64_t deadline = clock_ns() + UINT64_C(2000000000);
 
 	net_listen(ping->device, NULL);
+	ping->device->announce = NULL;
 	ping->device->context = NULL;
 	while (net_pool_free_count(ping->pool) < BUFFERS && clock_ns() < deadline)
 		loop_turn(true, deadline);

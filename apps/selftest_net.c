@@ -14,6 +14,8 @@
 #include <base/tap.h>
 #include <base/util.h>
 
+#include <class/net_control.h>
+
 #include "ping.h"
 
 #define TX_FRAMES 256u
@@ -104,6 +106,47 @@ static void test_ping(struct net_device *device, const char *address)
 		tap_detail("error: %d", error);
 }
 
+/* Whatever is offered, set for someone outside to look at. */
+static void test_control(struct net_device *device)
+{
+	static const uint8_t mac[6] = {0x02, 0x76, 0x69, 0x72, 0x65, 0x6f};
+	static const uint8_t macs[][6] = {{0x01, 0, 0x5e, 0, 0, 1}, {0x02, 0, 0, 0, 0, 9}, {0x33, 0x33, 0, 0, 0, 1}};
+	int error = net_rx_mode(device, NET_RX_PROMISC, false);
+
+	if (error == -ENOTSUP) {
+		tap_skip("no receive filters", "%s takes receive filters", device->node.name);
+		return;
+	}
+	error = error ? error : net_rx_mode(device, NET_RX_ALLMULTI, true);
+	error = error ? error : net_filter(device, macs, 3);
+	error = error ? error : net_set_mac(device, mac);
+	error = error ? error : net_vlan(device, 5, true);
+	error = error ? error : net_vlan(device, 4095, true);
+	error = error ? error : net_vlan(device, 5, false);
+	if (!tap_ok(!error && !memcmp(device->mac, mac, 6), "%s takes receive filters", device->node.name))
+		tap_detail("error: %d", error);
+	tap_ok(net_vlan(device, 4096, true) == -EINVAL && net_set_mac(device, macs[0]) == -EINVAL,
+	       "%s is not asked for what makes no sense", device->node.name);
+}
+
+/* With an address on the network, so that there is something to announce. */
+static void test_announce(struct net_device *device)
+{
+	static const uint8_t own[4] = {10, 0, 2, 15};
+	uint64_t deadline = clock_ns() + PATIENCE_NS;
+	struct ping ping;
+
+	if (ping_open(&ping, device, own)) {
+		tap_ok(false, "%s gets memory", device->node.name);
+		return;
+	}
+	record("{\"event\":\"waiting\",\"device\":\"%s\",\"for\":\"announcement\"}", device->node.name);
+	while (!device->announces && clock_ns() < deadline)
+		loop_turn(true, deadline);
+	tap_ok(device->announces, "%s is asked to announce itself", device->node.name);
+	ping_close(&ping);
+}
+
 static bool link_becomes(struct net_device *device, bool up)
 {
 	uint64_t deadline = clock_ns() + PATIENCE_NS;
@@ -135,6 +178,10 @@ static void test_one_net(struct net_device *device)
 		selftest_echo(device, (uint32_t)selftest_option("frames", 1000));
 	if (address && *address)
 		test_ping(device, address);
+	if (selftest_option("control", 0))
+		test_control(device);
+	if (selftest_option("announce", 0))
+		test_announce(device);
 	if (selftest_option("link", 0))
 		test_link_changes(device);
 }

@@ -132,7 +132,7 @@ static unsigned tx_add_plain(struct net_pair *pair, struct net_buf **bufs, unsig
 	for (i = 0; i < count; i++) {
 		struct net_buf *buf = bufs[i];
 
-		if (unlikely(buf->more || buf->offload.flags || buf->offload.gso || buf->length - 1 >= most))
+		if (unlikely(buf->more || (buf->offload.flags | buf->offload.gso) || buf->length - 1 >= most))
 			break;
 		clear_header(buf->data);
 		wire[i] = (struct virtq_buf){buf->data - header, buf->length + header};

@@ -73,8 +73,7 @@ unsigned net_bufs_alloc(struct net_pool *pool, struct net_buf **bufs, unsigned c
 
 	for (; taken < count && buf; buf = buf->next) {
 		buf->data = buf->start;
-		buf->length = 0;
-		buf->offload = (struct net_offload){0};
+		buf->offload.flags = buf->offload.gso = 0;
 		bufs[taken++] = buf;
 	}
 	pool->free = buf;

@@ -26,7 +26,7 @@ struct net_offload {
 	/* PARTIAL: at csum_start + csum_offset there is the sum of the pseudo header; the checksum from csum_start to the end of the frame
 	 * belongs there. Received, such a frame is good as it is. GOOD (received): the checksum was found right. Neither: who knows.
 	 * COALESCED (received): csum_start counts the segments that were made one, csum_offset the duplicate acknowledgements. */
-	uint8_t flags;
+	uint8_t flags;    /* 0: none of these, and then the rest but the hash says nothing */
 	uint8_t gso;      /* NET_GSO_*: to be cut into segments; PARTIAL is set with it. ECN: the TCP header has CWR set */
 	uint16_t headers; /* received: a hint at their length, not to be relied on */
 	uint16_t segment; /* payload bytes of each segment */
@@ -55,7 +55,7 @@ struct net_buf {
  * are taken, freed, sent and received there. */
 struct net_pool *net_pool_create(unsigned count);
 void net_pool_destroy(struct net_pool *pool); /* what is still out keeps it in place until it is back */
-/* NULL: none free. Its data is behind the headroom, length 0, more and done NULL. */
+/* NULL: none free. Its data is behind the headroom; no more, no done, no offload. Bytes and length are what they were. */
 struct net_buf *net_buf_alloc(struct net_pool *pool);
 unsigned net_bufs_alloc(struct net_pool *pool, struct net_buf **bufs, unsigned count); /* as many as there are, at most `count` */
 void net_buf_free(struct net_buf *buf);                                                /* with all that `more` chains */

@@ -149,6 +149,48 @@ def test_link(make_vm, machine):
     vm.passed("net0 is told of each change of its link")
 
 
+class Listener(threading.Thread):
+    """Keeps all frames until the wire is closed."""
+
+    def __init__(self, wire):
+        super().__init__(daemon=True)
+        self.wire, self.frames = wire, []
+        self.start()
+
+    def run(self):
+        try:
+            while True:
+                if frame := self.wire.receive():
+                    self.frames.append(frame)
+        except OSError:
+            pass
+
+
+def mac(text):
+    return bytes.fromhex(text.replace(":", ""))
+
+
+@pytest.mark.parametrize("machine, packed", [("q35", False), ("microvm", True)])
+def test_control(make_vm, machine, packed):
+    """QEMU has the filters that the guest asked for, and QMP's announce-self makes the guest send a gratuitous ARP request, from the
+    address that it has set."""
+    vm = make_vm(machine, words="selftest.control=1 selftest.announce=1")
+    frames = Listener(vm.net_socket(queued=packed, mac="52:54:00:00:00:01", packed=packed)).frames
+    vm.start()
+    vm.expect('"for":"announcement"')
+    told = vm.qmp("query-rx-filter")[0]
+    vm.check(not told["promiscuous"] and told["multicast"] == "all" and told["unicast"] == "normal", f"{told}")
+    vm.check(told["main-mac"] == "02:76:69:72:65:6f" and told["vlan-table"] == [4095], f"{told}")
+    vm.check(told["unicast-table"] == ["02:00:00:00:00:09"], f"{told}")
+    vm.check(sorted(told["multicast-table"]) == ["01:00:5e:00:00:01", "33:33:00:00:00:01"], f"{told}")
+    vm.qmp.post("announce-self", initial=50, max=100, rounds=2, step=50)
+    vm.finish()
+    own, address = mac("02:76:69:72:65:6f"), bytes([10, 0, 2, 15])
+    gratuitous = b"\xff" * 6 + own + b"\x08\x06\0\1\x08\0\6\4\0\1" + own + address + bytes(6) + address
+    arps = [frame for frame in frames if frame[12:14] == b"\x08\x06"]
+    vm.check(any(frame.startswith(gratuitous) for frame in arps), f"{len(frames)} frames, {arps}")
+
+
 def ones_complement(data):
     """The Internet checksum; of bytes that hold a right one it is 0."""
     words = struct.unpack(f"!{(len(data) + 1) // 2}H", data + b"\0" * (len(data) % 2))
