@@ -23,6 +23,8 @@ void selftest_cpu(void);
 void selftest_rebind(struct device_info *info, uint64_t times);
 void selftest_queue_resets(struct device_info *info, struct block_device *device, uint64_t times);
 void selftest_echo(struct net_device *device, uint32_t frames);
+void selftest_offload(struct net_device *device);
+void selftest_queues(struct net_device *device);
 
 /* The tests of one class: run for each device, by its name; nothing when the class does not have it. The file that has it is all it takes. */
 struct selftest_part {

@@ -178,6 +178,10 @@ static void test_one_net(struct net_device *device)
 		selftest_echo(device, (uint32_t)selftest_option("frames", 1000));
 	if (address && *address)
 		test_ping(device, address);
+	if (selftest_option("offload", 0))
+		selftest_offload(device);
+	if (selftest_option("queues", 0))
+		selftest_queues(device);
 	if (selftest_option("control", 0))
 		test_control(device);
 	if (selftest_option("announce", 0))

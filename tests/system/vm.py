@@ -5,6 +5,8 @@ on a chardev or QEMU's own trace with what the guest claims. A VM lives in a dir
 and a failure shows the command line and the end of the console, so that it can be repeated by hand.
 """
 
+import ctypes
+import fcntl
 import json
 import os
 import pathlib
@@ -12,6 +14,7 @@ import re
 import shlex
 import shutil
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
@@ -138,6 +141,7 @@ class VM:
         self.monitor = None
         self.plugs = []  # QMP commands that complete the machine
         self.helpers = []  # host ends, closed with the machine
+        self.fds = []  # open files that QEMU inherits
         self.count = 0
 
     # ---- devices ----
@@ -198,6 +202,18 @@ class VM:
             self.args += ["-object", f"filter-buffer,id={node}.queue,netdev={node},queue=rx,interval=1000"]
         self.device("net", netdev=node, **properties)
         return Wire(sock, guest, node)
+
+    def net_tap(self, queues=1, **properties):
+        """A network whose other side is a tap device in a network namespace of its own; needs root. Returns its Tap."""
+        node = self.name("net")
+        tap = Tap(queues)
+        self.helpers.append(tap)
+        self.fds += tap.queues
+        self.args += ["-netdev", f"tap,id={node},vhost=off,{'fds' if queues > 1 else 'fd'}={':'.join(map(str, tap.queues))}"]
+        if queues > 1:
+            properties = {"mq": True, **({} if self.mmio else {"vectors": 2 * queues + 2}), **properties}
+        self.device("net", netdev=node, **properties)
+        return tap
 
     def rng(self, source="/dev/urandom", **properties):
         node = self.name("entropy")
@@ -273,7 +289,8 @@ class VM:
             raise VMError(f"no image at {self.image}: run make")
         self.argv = self.command() + (["-S"] if paused or self.plugs else [])
         self.errors = open(self.directory / "stderr", "w+", encoding="utf-8", errors="replace")
-        self.process = subprocess.Popen(self.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors)
+        self.process = subprocess.Popen(self.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
+                                        pass_fds=self.fds)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
         for command, arguments in self.plugs:
@@ -486,3 +503,59 @@ class Wire:
             except OSError:
                 break
         return False
+
+
+class Tap:
+    """A tap device with several queues, in a network namespace where nothing else is, and a socket that sees its frames: each behind the
+    10 bytes of a virtio-net header (Linux's), as they are, not cut, their checksums not made."""
+
+    TUNSETIFF, IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE = 0x400454CA, 0x2, 0x1000, 0x4000, 0x100
+    SIOCSIFFLAGS, IFF_UP, CLONE_NEWNET = 0x8914, 0x1, 0x40000000
+    SOL_PACKET, PACKET_VNET_HDR, ETH_P_ALL = 263, 15, 3
+
+    def __init__(self, queues):
+        self.queues, self.error = [], None
+        maker = threading.Thread(target=self._make, args=(queues,))  # a namespace is a thread's
+        maker.start()
+        maker.join()
+        if self.error:
+            self.close()
+            raise self.error
+
+    @staticmethod
+    def missing():
+        """Why there can be none here; None: there can."""
+        return None if os.geteuid() == 0 and os.path.exists("/dev/net/tun") else "a tap device needs root and /dev/net/tun"
+
+    def _make(self, queues):
+        try:
+            if ctypes.CDLL(None, use_errno=True).unshare(self.CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), "unshare")
+            flags = self.IFF_TAP | self.IFF_NO_PI | self.IFF_VNET_HDR | (self.IFF_MULTI_QUEUE if queues > 1 else 0)
+            for _ in range(queues):
+                self.queues.append(os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK))
+                fcntl.ioctl(self.queues[-1], self.TUNSETIFF, struct.pack("16sH22x", b"tap0", flags))
+            self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(self.ETH_P_ALL))
+            self.socket.setsockopt(self.SOL_PACKET, self.PACKET_VNET_HDR, 1)
+            fcntl.ioctl(self.socket, self.SIOCSIFFLAGS, struct.pack("16sH22x", b"tap0", self.IFF_UP))
+            self.socket.bind(("tap0", self.ETH_P_ALL))
+            self.socket.settimeout(0.2)
+        except OSError as error:
+            self.error = error
+
+    def receive(self):
+        """(header, frame) that the guest sent, or None when none came for a while."""
+        try:
+            data, address = self.socket.recvfrom(1 << 17)
+        except socket.timeout:
+            return None
+        return None if address[2] == socket.PACKET_OUTGOING else (data[:10], data[10:])
+
+    def send(self, header, frame):
+        self.socket.send(header + frame)
+
+    def close(self):
+        for fd in self.queues:
+            os.close(fd)
+        if hasattr(self, "socket"):
+            self.socket.close()
