@@ -64,7 +64,7 @@ LANGUAGE := -std=gnu2x $(INCLUDES)
 TARGET = $(CC_TARGET) -m64 -g -fno-pic -fno-pie -fno-common -fno-stack-protector -fcf-protection=none -mno-red-zone \
          -fno-asynchronous-unwind-tables -fno-omit-frame-pointer -ffunction-sections -fdata-sections \
          -U__linux__ -U__linux -Ulinux -U__unix__ -U__unix -Uunix -D_POSIX_TIMERS=1 -D_POSIX_MONOTONIC_CLOCK=1 \
-         -nostdinc -isystem $(CC_INCLUDE) -isystem $(LIBC) -I$(SEAM)
+         -nostdinc -Ilib/newlib/include -isystem $(CC_INCLUDE) -isystem $(LIBC) -I$(SEAM)
 # For another kernel (make lib): its <impl/*.h>, its string.h and errno.h, its flags.
 SEAM ?= arch/$(ARCH)/include
 LIBC ?= $(NEWLIB)/include
@@ -264,16 +264,17 @@ HOST_FLAGS_coverage := -O0 --coverage -Wno-conversion
 HOST_FLAGS_fuzz     := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 HOST_FLAGS_tsan     := -O2 -fsanitize=thread -Wno-tsan -include arch/host/include/tsan.h
 HOST_FLAGS   = $(LANGUAGE) $(WARNINGS) -g -fno-omit-frame-pointer -pthread -D_GNU_SOURCE -Iarch/host/include -Itests/host $(HOST_FLAGS_$(HOST_KIND))
-HOST_SRC    := $(sort $(wildcard lib/*.c lib/class/*.c virtio/*.c drivers/*/*.c arch/host/*.c) \
+HOST_SRC    := $(sort $(filter-out boot/efi_stub.c,$(wildcard boot/*.c)) $(wildcard lib/*.c lib/class/*.c virtio/*.c drivers/*/*.c arch/host/*.c) \
                $(filter-out $(wildcard tests/host/test_*.c),$(wildcard tests/host/*.c)))
 HOST_TESTS  := $(sort $(wildcard tests/host/test_*.c))
 ifeq ($(HOST_KIND),tsan)
-HOST_SRC    := $(filter-out lib/main.c drivers/block/% drivers/net/% drivers/char/% tests/%,$(HOST_SRC)) tests/host/threaded.c tests/host/swdev_echo.c
+HOST_SRC    := $(filter-out boot/% lib/main.c drivers/block/% drivers/net/% drivers/char/% tests/%,$(HOST_SRC)) tests/host/threaded.c tests/host/swdev_echo.c
 HOST_TESTS  := tests/host/test_threads.c tests/host/test_cpus.c
 endif
 HOST_FUZZ   := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 HOST_OBJ    := $(HOST_SRC:%=$(H)/%.o)
 FUZZ_OBJ    := $(patsubst %,$(H)/%.o,$(filter-out $(HOST_FUZZ),$(sort $(wildcard tests/fuzz/*.c))))
+$(H)/boot/%.o: HOST_FLAGS += -Dkernel_main=boot_done
 HOST_ALL    := $(HOST_OBJ) $(HOST_TESTS:%=$(H)/%.o) $(HOST_FUZZ:%=$(H)/%.o) $(FUZZ_OBJ)
 HOST_BIN    := $(HOST_TESTS:tests/host/%.c=$(H)/%)
 FUZZ_BIN    := $(HOST_FUZZ:tests/fuzz/%.c=$(H)/%)

@@ -85,6 +85,7 @@ static int selftest(void)
 {
 	selftest_base();
 	selftest_cpu();
+	selftest_files();
 	for (const struct device_info *info = device_first(); info; info = info->next)
 		test_device(info);
 	tap_plan();

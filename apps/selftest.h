@@ -20,6 +20,7 @@
 
 void selftest_base(void);
 void selftest_cpu(void);
+void selftest_files(void);
 void selftest_rebind(struct device_info *info, uint64_t times);
 void selftest_queue_resets(struct device_info *info, struct block_device *device, uint64_t times);
 void selftest_echo(struct net_device *device, uint32_t frames);

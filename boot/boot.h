@@ -17,6 +17,9 @@ struct e820_entry {
 	uint32_t type;
 };
 
+/* The boot_info, empty but for its protocol and strings. */
+struct boot_info *boot_begin(const char *protocol);
+
 /* Fill boot->memory from a firmware's map, in any order, with overlaps or nonsense in it. `entry` gives the index-th. */
 void boot_memory(struct boot_info *boot, const void *map, uint64_t count,
                  struct e820_entry (*entry)(const void *map, unsigned index));
@@ -29,6 +32,9 @@ bool boot_reachable(uint64_t base, uint64_t size);
 
 /* The string at a physical address; "" and a warning where it is out of reach or does not end. 0 is no string, without a warning. */
 const char *boot_text(uint64_t address, const char *what);
+
+/* What follows the image's own name, which some loaders put in front of the command line. */
+const char *boot_without_name(const char *cmdline);
 
 /* One more module; one that cannot be is left out, with a warning. The memory map is known by then. */
 void boot_module(struct boot_info *boot, uint64_t base, uint64_t size, const char *cmdline);

@@ -73,17 +73,16 @@ void boot_memory_efi(struct boot_info *boot, const void *first, uint64_t size, u
 
 void efi_start(const struct efi_handoff *handoff)
 {
-	static struct boot_info boot;
+	struct boot_info *boot = boot_begin("efi");
 
-	boot.protocol = "efi";
-	boot.cmdline = boot_text(handoff->cmdline, "command line");
-	boot.rsdp = handoff->rsdp;
-	boot.epoch = handoff->epoch;
-	boot_memory_efi(&boot, (const void *)(uintptr_t)handoff->map, handoff->map_size, handoff->map_stride);
-	if (!boot.memory_count)
+	boot->cmdline = boot_without_name(boot_text(handoff->cmdline, "command line"));
+	boot->rsdp = handoff->rsdp;
+	boot->epoch = handoff->epoch;
+	boot_memory_efi(boot, (const void *)(uintptr_t)handoff->map, handoff->map_size, handoff->map_stride);
+	if (!boot->memory_count)
 		panic("efi: the firmware tells of no memory");
 	if (handoff->initrd_size)
-		boot_module(&boot, handoff->initrd, handoff->initrd_size, "");
-	boot_device_tree(&boot, handoff->dtb);
-	kernel_main(&boot);
+		boot_module(boot, handoff->initrd, handoff->initrd_size, "");
+	boot_device_tree(boot, handoff->dtb);
+	kernel_main(boot);
 }

@@ -76,8 +76,14 @@ static struct e820_entry memory_entry(const void *map, unsigned index)
 	return (struct e820_entry){.base = e->addr, .size = e->size, .type = e->type};
 }
 
-static const struct setup_data *find_setup_data(const struct boot_params *params, enum setup_data_type type)
+/* The links of setup_data that count; NULL: there is none. */
+struct extensions {
+	const struct setup_data *e820, *dtb;
+};
+
+static struct extensions find_extensions(const struct boot_params *params)
 {
+	struct extensions found = {0};
 	uint64_t at = params->setup_data;
 
 	for (unsigned links = 0; at; links++) {
@@ -87,18 +93,19 @@ static const struct setup_data *find_setup_data(const struct boot_params *params
 		    !boot_reachable(at, sizeof(*data) + data->len)) {
 			log_warn("linux: setup_data at 0x%llx left out: out of reach, or there is no end to it",
 			         (unsigned long long)at);
-			return NULL;
+			break;
 		}
-		if (data->type == type)
-			return data;
+		if (data->type == SETUP_E820_EXT)
+			found.e820 = data;
+		else if (data->type == SETUP_DTB)
+			found.dtb = data;
 		at = data->next;
 	}
-	return NULL;
+	return found;
 }
 
-static void take_memory(struct boot_info *boot, const struct boot_params *params)
+static void take_memory(struct boot_info *boot, const struct boot_params *params, const struct setup_data *extension)
 {
-	const struct setup_data *extension = find_setup_data(params, SETUP_E820_EXT);
 	struct map map = {.table = params->e820_table, .count = params->e820_entries};
 	uint64_t more = 0;
 
@@ -120,26 +127,23 @@ static void take_memory(struct boot_info *boot, const struct boot_params *params
 
 [[gnu::noreturn]] static void start(const struct boot_params *params, const char *protocol)
 {
-	static struct boot_info boot;
+	struct boot_info *boot = boot_begin(protocol);
 
 	if (!boot_reachable((uintptr_t)params, sizeof(*params)) || params->header != HEADER_MAGIC)
 		panic("%s: no boot_params at 0x%llx", protocol, (unsigned long long)(uintptr_t)params);
 
 	const uint64_t initrd = (uint64_t)params->ext_ramdisk_image << 32 | params->ramdisk_image;
+	const struct extensions extensions = find_extensions(params);
 	const uint64_t initrd_size = (uint64_t)params->ext_ramdisk_size << 32 | params->ramdisk_size;
 
-	boot.protocol = protocol;
-	boot.cmdline = boot_text((uint64_t)params->ext_cmd_line_ptr << 32 | params->cmd_line_ptr, "command line");
-	boot.rsdp = params->acpi_rsdp_addr;
-	take_memory(&boot, params);
+	boot->cmdline = boot_text((uint64_t)params->ext_cmd_line_ptr << 32 | params->cmd_line_ptr, "command line");
+	boot->rsdp = params->acpi_rsdp_addr;
+	take_memory(boot, params, extensions.e820);
 	if (initrd_size)
-		boot_module(&boot, initrd, initrd_size, "");
-
-	const struct setup_data *dtb = find_setup_data(params, SETUP_DTB);
-
-	if (dtb)
-		boot_device_tree(&boot, (uintptr_t)dtb->data);
-	kernel_main(&boot);
+		boot_module(boot, initrd, initrd_size, "");
+	if (extensions.dtb)
+		boot_device_tree(boot, (uintptr_t)extensions.dtb->data);
+	kernel_main(boot);
 }
 
 void linux16_start(const struct boot_params *params) { start(params, "linux16"); }

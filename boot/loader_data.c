@@ -19,6 +19,14 @@
 
 extern char image_start[], image_end[];
 
+struct boot_info *boot_begin(const char *protocol)
+{
+	static struct boot_info boot;
+
+	boot = (struct boot_info){.protocol = protocol, .cmdline = ""};
+	return &boot;
+}
+
 bool boot_reachable(uint64_t base, uint64_t size) { return base != 0 && base < REACH && size <= REACH - base; }
 
 static bool overlaps(uint64_t base, uint64_t end, uint64_t other, uint64_t other_end) { return base < other_end && other < end; }
@@ -42,6 +50,14 @@ const char *boot_text(uint64_t address, const char *what)
 		return text;
 	log_warn("boot: the %s at 0x%llx is left out: %s", what, (unsigned long long)address, problem);
 	return "";
+}
+
+/* A file's name is a first word with a slash of either kind, and no "=". */
+const char *boot_without_name(const char *cmdline)
+{
+	size_t word = strcspn(cmdline, " ");
+
+	return strcspn(cmdline, "/\\") < word && strcspn(cmdline, "=") > word ? cmdline + word : cmdline;
 }
 
 void boot_module(struct boot_info *boot, uint64_t base, uint64_t size, const char *cmdline)

@@ -4,8 +4,6 @@
  */
 #include "boot.h"
 
-#include <string.h>
-
 #include <arch/platform.h>
 #include <base/log.h>
 #include <base/program.h>
@@ -94,23 +92,14 @@ static void take_modules(struct boot_info *boot, const struct multiboot_info *in
 		            boot_text(module[i].string, "module's command line"));
 }
 
-/* Loaders may put the kernel's file name in front: a first word with a slash and no "=". */
-static const char *without_name(const char *cmdline)
-{
-	size_t length = strcspn(cmdline, " ");
-
-	return memchr(cmdline, '/', length) && !memchr(cmdline, '=', length) ? cmdline + length : cmdline;
-}
-
 void multiboot1_start(const struct multiboot_info *info)
 {
-	static struct boot_info boot;
+	struct boot_info *boot = boot_begin("multiboot1");
 
 	if (!boot_reachable((uintptr_t)info, sizeof(*info)))
 		panic("multiboot1: no information at 0x%llx", (unsigned long long)(uintptr_t)info);
-	boot.protocol = "multiboot1";
-	boot.cmdline = without_name(boot_text(info->flags & HAS_CMDLINE ? info->cmdline : 0, "command line"));
-	take_memory(&boot, info);
-	take_modules(&boot, info);
-	kernel_main(&boot);
+	boot->cmdline = boot_without_name(boot_text(info->flags & HAS_CMDLINE ? info->cmdline : 0, "command line"));
+	take_memory(boot, info);
+	take_modules(boot, info);
+	kernel_main(boot);
 }

@@ -157,17 +157,16 @@ static uint64_t keep_rsdp(const struct tag *acpi)
 
 void multiboot2_start(const struct multiboot2_info *info)
 {
-	static struct boot_info boot;
+	struct boot_info *boot = boot_begin("multiboot2");
 	struct tags tags = {0};
 
 	if (!boot_reachable((uintptr_t)info, sizeof(*info)) || info->total_size > INFO_MAX ||
 	    !boot_reachable((uintptr_t)info, info->total_size))
 		panic("multiboot2: no information at 0x%llx", (unsigned long long)(uintptr_t)info);
 	find_tags(info, &tags);
-	boot.protocol = "multiboot2";
-	boot.cmdline = tags.cmdline ? boot_text((uintptr_t)tags.cmdline->string, "command line") : "";
-	boot.rsdp = keep_rsdp(tags.acpi);
-	take_memory(&boot, &tags);
-	take_modules(&boot, info);
-	kernel_main(&boot);
+	boot->cmdline = tags.cmdline ? boot_text((uintptr_t)tags.cmdline->string, "command line") : "";
+	boot->rsdp = keep_rsdp(tags.acpi);
+	take_memory(boot, &tags);
+	take_modules(boot, info);
+	kernel_main(boot);
 }

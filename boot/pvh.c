@@ -61,14 +61,13 @@ static void take_modules(struct boot_info *boot, const struct hvm_start_info *st
 
 void pvh_start(const struct hvm_start_info *start)
 {
-	static struct boot_info boot;
+	struct boot_info *boot = boot_begin("pvh");
 
 	if (start->magic != START_MAGIC)
 		panic("PVH: no hvm_start_info at 0x%llx (magic 0x%x)", (unsigned long long)(uintptr_t)start, start->magic);
-	boot.protocol = "pvh";
-	boot.cmdline = boot_text(start->cmdline, "command line");
-	boot.rsdp = start->rsdp;
-	take_memory(&boot, start);
-	take_modules(&boot, start);
-	kernel_main(&boot);
+	boot->cmdline = boot_text(start->cmdline, "command line");
+	boot->rsdp = start->rsdp;
+	take_memory(boot, start);
+	take_modules(boot, start);
+	kernel_main(boot);
 }

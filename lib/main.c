@@ -16,6 +16,7 @@
 #include <base/page.h>
 #include <base/program.h>
 #include <base/tap.h>
+#include <base/tree.h>
 #include <base/version.h>
 
 [[gnu::weak]] const char program_default[] = "selftest";
@@ -102,6 +103,7 @@ void kernel_main(struct boot_info *boot)
 	arch_init_memory(boot);
 	arch_image_range(&image_start, &image_end);
 	page_init(boot, image_start, image_end);
+	tree_init(boot);
 	acpi_init(boot->rsdp);
 	arch_init(boot);
 	announce(boot);

@@ -1,19 +1,17 @@
 /*
  * What newlib asks of a system, for programs written against the C library.
  *
- * There is one console and no file system, so descriptors 0, 1 and 2 are the serial console and no other one exists. A call that
- * has to wait (read, sleep) runs the event loop meanwhile: devices stay served. Memory is the page allocator's heap, entropy
- * comes from an entropy device, and the end of the process is the end of the image.
+ * Descriptors 0, 1 and 2 are the serial console, further ones files.c's. A call that has to wait (read, sleep) runs the event loop
+ * meanwhile: devices stay served. Memory is the page allocator's heap, entropy comes from an entropy device, and the end of the
+ * process is the end of the image.
  *
  * newlib calls these names without a leading underscore (its x86_64 configuration), so they are what programs see as well.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/times.h>
 #include <time.h>
@@ -27,6 +25,8 @@
 #include <base/util.h>
 #include <class/entropy.h>
 
+#include "local.h"
+
 #define NS_PER_S UINT64_C(1000000000)
 #define NS_PER_US UINT64_C(1000)
 
@@ -35,8 +35,6 @@ static int fail(int error)
 	errno = error;
 	return -1;
 }
-
-static bool is_console(int fd) { return fd >= STDIN_FILENO && fd <= STDERR_FILENO; }
 
 /* ---- the console ---- */
 
@@ -108,7 +106,7 @@ _READ_WRITE_RETURN_TYPE read(int fd, void *memory, size_t length)
 	size_t n = 0;
 
 	if (fd != STDIN_FILENO)
-		return fail(EBADF);
+		return file_read(fd, memory, length);
 	if (!length)
 		return 0;
 	if (line.taken == line.length)
@@ -116,53 +114,6 @@ _READ_WRITE_RETURN_TYPE read(int fd, void *memory, size_t length)
 	while (n < length && line.taken < line.length)
 		to[n++] = line.text[line.taken++];
 	return (int)n;
-}
-
-int isatty(int fd) { return is_console(fd) ? 1 : (fail(EBADF), 0); }
-
-int fstat(int fd, struct stat *status)
-{
-	if (!is_console(fd))
-		return fail(EBADF);
-	*status = (struct stat){.st_mode = S_IFCHR | S_IRUSR | S_IWUSR, .st_blksize = 256};
-	return 0;
-}
-
-off_t lseek(int fd, off_t offset, int whence)
-{
-	(void)offset;
-	(void)whence;
-	return fail(is_console(fd) ? ESPIPE : EBADF);
-}
-
-int close(int fd) { return is_console(fd) ? 0 : fail(EBADF); }
-
-/* ---- files: there are none ---- */
-
-int open(const char *path, int flags, ...)
-{
-	(void)path;
-	return fail(flags & O_CREAT ? EROFS : ENOENT);
-}
-
-int stat(const char *restrict path, struct stat *restrict status)
-{
-	(void)path;
-	(void)status;
-	return fail(ENOENT);
-}
-
-int unlink(const char *path)
-{
-	(void)path;
-	return fail(ENOENT);
-}
-
-int link(const char *from, const char *to)
-{
-	(void)from;
-	(void)to;
-	return fail(ENOENT);
 }
 
 /* ---- memory ---- */

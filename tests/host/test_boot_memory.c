@@ -4,9 +4,12 @@
  */
 #include "check.h"
 
-#include <base/log.h>
+#include <base/page.h>
+#include <base/util.h>
 
-#include "../../boot/memory.c"
+#include "../../boot/boot.h"
+
+#define ENTRIES_MAX 4096u /* that are looked at */
 
 #define SPAN 0x40000u /* the addresses of the random maps */
 #define UNIT 0x200u
