@@ -103,8 +103,8 @@ static void parse(const struct mp_table *table)
 		ptrdiff_t bytes = at[0] == ENTRY_CPU ? CPU_ENTRY_BYTES : OTHER_ENTRY_BYTES;
 
 		if (end - at < bytes || at[0] > ENTRY_LAST) {
-			log_warn("mp table: entry of type %u at %td is cut or unknown, the rest is left out", at[0],
-			         at - (const uint8_t *)table);
+			log_warn("mp table: entry of type %u at %u is cut or unknown, the rest is left out", at[0],
+			         (unsigned)(at - (const uint8_t *)table));
 			return;
 		}
 		/* Type, APIC id, its version, flags. */

@@ -1,6 +1,7 @@
 """CPUs: how many run, what they do at once, what they print, and how they end together."""
 
 import re
+import struct
 
 import pytest
 
@@ -45,3 +46,51 @@ def test_panic(make_vm, words, cause):
     vm.check(report and all(re.fullmatch(r"  [0-9a-f]{16} [\w.]+\+0x[0-9a-f]+", line) for line in report), f"backtrace {report}")
     if words == "pf 2":
         vm.check("smp_main+" in report[-2], f"backtrace {report}")
+
+
+FLOATING = 0x9FC00  # where qboot leaves its own
+PVH_NOTE = b"\x04\0\0\0\x08\0\0\0\x12\0\0\0Xen\0"
+
+
+def mp_table(ids, count=None, length=None, tail=b"", checksum=0):
+    """A floating pointer at FLOATING and its table behind it, as the MultiProcessor Specification has them."""
+    entries = b"".join(struct.pack("<BBBBIIQ", 0, apic, 20, 1 | (apic == 0) << 1, 0, 0, 0) for apic in ids) + tail
+    table = struct.pack("<4sHBB8s12sIHHIHBB", b"PCMP", length or 44 + len(entries), 4, 0, b"TEST", b"TABLE", 0, 0,
+                        len(ids) if count is None else count, 0xFEE00000, 0, 0, 0) + entries
+    pointer = struct.pack("<4sIBBB5s", b"_MP_", FLOATING + 16, 1, 4, 0, bytes(5))
+    return (pointer[:10] + bytes([-sum(pointer) & 255]) + pointer[11:] +
+            table[:7] + bytes([(checksum - sum(table)) & 255]) + table[8:])
+
+
+def patch_at_entry(vm, address, data):
+    """Start the machine; change its memory when the firmware is done, at the image's first instruction, by way of QEMU's gdb server."""
+    image = vm.image.read_bytes()
+    entry, = struct.unpack_from("<Q", image, image.index(PVH_NOTE) + len(PVH_NOTE))
+    vm.args += ["-gdb", f"unix:{vm.directory}/gdb,server=on,wait=off"]
+    vm.start(paused=True)
+    with vm.connect(vm.directory / "gdb") as gdb:
+        for packet in (f"Z1,{entry:x},1", "c", f"M{address:x},{len(data):x}:{data.hex()}", f"z1,{entry:x},1", "D"):
+            gdb.sendall(f"${packet}#{sum(packet.encode()) & 255:02x}".encode())
+            answer = b""
+            while not re.search(rb"\$[^#]*#..", answer):
+                answer += gdb.recv(4096)
+            gdb.sendall(b"+")
+            vm.check(re.search(rb"\$(OK|T05.*)#", answer), f"{packet!r} was answered {answer!r}")
+
+
+@pytest.mark.parametrize("table, running, line", [
+    (mp_table([0, 1, 2]), 2, "cpu with APIC id 2 does not start"),
+    (mp_table([0, 1], tail=bytes([0, 3])), 2, "mp table: entry of type 0 at 84 is cut or unknown, the rest is left out"),
+    full(mp_table([1, 1, 0], count=0), 2, "cpus: 2 run"),
+    full(mp_table([0, 1], tail=bytes([200]) * 8), 2, "mp table: entry of type 200 at 84 is cut"),
+    full(mp_table([0, 1], checksum=1), 1, "mp table: at 0x9fc10 there is none that holds"),
+    full(mp_table([0, 1], length=65535), 1, "mp table: at 0x9fc10 there is none that holds"),
+    full(mp_table([0, 1], length=10), 1, "mp table: at 0x9fc10 there is none that holds"),
+], ids=["absent", "cut", "twice", "unknown", "sum", "long", "short"])
+def test_mp_table(make_vm, table, running, line):
+    """A table of ours in the place of the firmware's: what it lists that is not there, and what is wrong with it, costs a line."""
+    vm = make_vm("microvm", bios="qboot.rom", cpus="2")
+    patch_at_entry(vm, FLOATING, table)
+    vm.finish()
+    vm.check(vm.record("boot")["cpus"] == running, f"cpus in {vm.record('boot')}")
+    vm.check(vm.log.count(line) == 1, f"{line!r}")
