@@ -71,7 +71,7 @@ LIBC ?= $(NEWLIB)/include
 KERNEL_CFLAGS ?=
 # Small code where little time is spent, fast code on the data path.
 OPTIMIZE  = -Os
-DATA_PATH = $(B)/virtio/% $(B)/drivers/% $(B)/lib/class/% $(B)/lib/event.c.o
+DATA_PATH = $(B)/virtio/% $(B)/drivers/% $(B)/lib/class/% $(B)/lib/event.c.o $(B)/apps/bench%
 # The kernel leaves vector registers alone; programs may use them.
 CFLAGS_KERNEL = $(LANGUAGE) $(WARNINGS) $(TARGET) $(OPTIMIZE) -ffreestanding -fbuiltin -mgeneral-regs-only $(KERNEL_CFLAGS)
 CFLAGS_APPS   = $(LANGUAGE) $(WARNINGS) $(TARGET) $(OPTIMIZE) -ffreestanding -fbuiltin

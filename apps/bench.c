@@ -106,32 +106,37 @@ struct block_bench {
 	struct block_device *device;
 	uint64_t left, to_submit, errors; /* of the run's requests: not done, not submitted, failed */
 	uint32_t sectors_per_op;
-	uint64_t ops_on_disk, next_op; /* places for a request, the next in sequence */
+	uint64_t ops_on_disk;             /* places for a request, */
+	uint64_t next_sector, end_sector; /* the next in sequence, the end of the last */
 	uint64_t random;
 	bool is_random;
+	unsigned ready_count; /* to be submitted again, after the turn */
+	struct block_request *ready[DEPTH_MAX];
 };
 
 struct block_slot {
 	struct block_request request;
-	struct block_segment segment;
+	struct dma_buf segment;
 };
 
 static inline uint64_t next_sector(struct block_bench *bench)
 {
-	uint64_t op;
+	uint64_t sector = bench->next_sector;
 
-	if (bench->is_random) {
+	if (unlikely(bench->is_random)) {
+		uint64_t op;
+
 		/* xorshift64; its upper half scaled to the range by a multiplication */
 		bench->random ^= bench->random << 13;
 		bench->random ^= bench->random >> 7;
 		bench->random ^= bench->random << 17;
 		op = (bench->random >> 32) * bench->ops_on_disk >> 32;
-	} else {
-		op = bench->next_op++;
-		if (bench->next_op == bench->ops_on_disk)
-			bench->next_op = 0;
+		return op * bench->sectors_per_op;
 	}
-	return op * bench->sectors_per_op;
+	bench->next_sector = sector + bench->sectors_per_op;
+	if (unlikely(bench->next_sector == bench->end_sector))
+		bench->next_sector = 0;
+	return sector;
 }
 
 static void block_bench_done(struct block_request *request)
@@ -143,7 +148,7 @@ static void block_bench_done(struct block_request *request)
 	if (likely(bench->to_submit)) {
 		bench->to_submit--;
 		request->sector = next_sector(bench);
-		block_submit(bench->device, request);
+		bench->ready[bench->ready_count++] = request;
 	}
 }
 
@@ -152,13 +157,20 @@ static bool block_bench_run(struct block_bench *bench, struct block_slot *slots,
 	bench->left = ops;
 	bench->to_submit = ops - MIN(depth, ops);
 	bench->errors = 0;
+	bench->ready_count = 0;
 	watchdog_start(&bench->left);
 	for (uint64_t i = 0; i < MIN(depth, ops); i++) {
 		slots[i].request.sector = next_sector(bench);
-		block_submit(bench->device, &slots[i].request);
+		bench->ready[bench->ready_count++] = &slots[i].request;
 	}
-	while (bench->left && !watchdog.stuck)
+	while (bench->left && !watchdog.stuck) {
+		unsigned count = bench->ready_count;
+
+		bench->ready_count = 0;
+		if (count)
+			block_submit_many(bench->device, bench->ready, count);
 		loop_turn(!poll, LOOP_FOREVER);
+	}
 	return watchdog_stop(bench->device->node.name);
 }
 
@@ -166,7 +178,7 @@ static void prepare_slots(struct block_bench *bench, struct block_slot *slots, e
                           uint8_t *memory)
 {
 	for (uint64_t i = 0; i < depth; i++) {
-		slots[i].segment = (struct block_segment){memory + i * bytes, bytes};
+		slots[i].segment = (struct dma_buf){memory + i * bytes, bytes};
 		slots[i].request = (struct block_request){
 			.op = op,
 			.segments = &slots[i].segment,
@@ -225,6 +237,7 @@ static int bench_block(enum block_op op, const char *name)
 	plan.bytes -= plan.bytes % device->block_size;
 	bench.sectors_per_op = (uint32_t)(plan.bytes / BLOCK_SECTOR);
 	bench.ops_on_disk = MIN(device->capacity / bench.sectors_per_op, UINT32_MAX);
+	bench.end_sector = bench.ops_on_disk * bench.sectors_per_op;
 	if (!bench.ops_on_disk) {
 		log_error("bench: %s is too small", device->node.name);
 		return 1;

@@ -30,7 +30,7 @@ struct disk {
 	uint8_t *reference, *data;
 	/* With the device until it answers. */
 	struct block_request request;
-	struct block_segment segments[200];
+	struct dma_buf segments[200];
 	bool answered;
 };
 
@@ -56,7 +56,7 @@ static int disk_io(struct disk *disk, enum block_op op, uint64_t sector, void *m
 {
 	if (!disk->answered)
 		return -ETIMEDOUT;
-	disk->segments[0] = (struct block_segment){memory, length};
+	disk->segments[0] = (struct dma_buf){memory, length};
 	return disk_request(disk, op, sector, length ? 1 : 0);
 }
 
@@ -143,10 +143,10 @@ static void test_scatter(struct disk *disk)
 		while (count < ARRAY_SIZE(disk->segments) - 1 && at + 1024 < total) {
 			uint32_t length = 1 + (uint32_t)(pattern_word(4, count) % 1021);
 
-			disk->segments[count++] = (struct block_segment){disk->data + at, length};
+			disk->segments[count++] = (struct dma_buf){disk->data + at, length};
 			at += length;
 		}
-		disk->segments[count++] = (struct block_segment){disk->data + at, total - at};
+		disk->segments[count++] = (struct dma_buf){disk->data + at, total - at};
 		memset(disk->data, 0xa5, disk->region);
 		error = disk_request(disk, BLOCK_READ, 0, count);
 	}

@@ -102,7 +102,7 @@ struct load {
 struct load_slot {
 	struct load *load;
 	struct block_request request;
-	struct block_segment segment;
+	struct dma_buf segment;
 	uint64_t block;
 	bool in_flight;
 };
@@ -114,7 +114,7 @@ static void load_submit(struct load_slot *slot)
 	slot->in_flight = true;
 	slot->block = load->submitted++ % load->blocks;
 	slot->request.sector = slot->block * (LOAD_BYTES / BLOCK_SECTOR);
-	memset(slot->segment.memory, 0, load->bytes);
+	memset(slot->segment.addr, 0, load->bytes);
 	block_submit(load->device, &slot->request);
 }
 
@@ -128,7 +128,7 @@ static void load_done(struct block_request *request)
 	load->finished++;
 	if (request->status)
 		load->failed++;
-	else if (memcmp(slot->segment.memory, load->expected + slot->block * LOAD_BYTES, load->bytes) != 0)
+	else if (memcmp(slot->segment.addr, load->expected + slot->block * LOAD_BYTES, load->bytes) != 0)
 		load->wrong++;
 	if (request->status == -ENODEV)
 		load->gone = load->ending = true;

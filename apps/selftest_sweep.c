@@ -30,7 +30,7 @@ struct sweep_slot {
 	uint8_t *memory;
 	uint64_t offset;
 	uint32_t bytes;
-	struct block_segment segments[SEGMENTS];
+	struct dma_buf segments[SEGMENTS];
 };
 
 static uint64_t sweep_random(struct sweep *sweep) { return pattern_word(sweep->shape_seed, sweep->random_index++); }
@@ -45,7 +45,7 @@ static void slot_scatter(struct sweep_slot *slot)
 		uint32_t length = used + 1 == count ? left : 1 + (uint32_t)(sweep_random(slot->sweep) % left);
 
 		left -= length;
-		slot->segments[used++] = (struct block_segment){slot->memory + left, length};
+		slot->segments[used++] = (struct dma_buf){slot->memory + left, length};
 	}
 	slot->request.segments = slot->segments;
 	slot->request.segment_count = used;
@@ -57,8 +57,8 @@ static void slot_fill(const struct sweep_slot *slot)
 	uint64_t offset = slot->offset;
 
 	for (unsigned i = 0; i < slot->request.segment_count; i++) {
-		pattern_fill(slot->sweep->data_seed, offset, slot->segments[i].memory, slot->segments[i].length);
-		offset += slot->segments[i].length;
+		pattern_fill(slot->sweep->data_seed, offset, slot->segments[i].addr, slot->segments[i].len);
+		offset += slot->segments[i].len;
 	}
 }
 
@@ -67,13 +67,13 @@ static bool slot_is_right(const struct sweep_slot *slot)
 	uint64_t offset = slot->offset;
 
 	for (unsigned i = 0; i < slot->request.segment_count; i++) {
-		const struct block_segment *segment = &slot->segments[i];
+		const struct dma_buf *segment = &slot->segments[i];
 
 		if (slot->sweep->reference
-		            ? memcmp(segment->memory, slot->sweep->reference + offset, segment->length)
-		            : pattern_check(slot->sweep->data_seed, offset, segment->memory, segment->length) < segment->length)
+		            ? memcmp(segment->addr, slot->sweep->reference + offset, segment->len)
+		            : pattern_check(slot->sweep->data_seed, offset, segment->addr, segment->len) < segment->len)
 			return false;
-		offset += segment->length;
+		offset += segment->len;
 	}
 	return true;
 }

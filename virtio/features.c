@@ -89,6 +89,8 @@ int virtio_negotiate(struct virtio_device *vdev)
 	} else {
 		vdev->features &= UINT32_MAX;
 	}
+	if (vdev->offered & driver->conflict.needs_any)
+		vdev->features &= ~BIT64(driver->conflict.bit);
 	vdev->features = drop_without_prerequisites(driver, vdev->features);
 
 	missing = driver->required & ~vdev->features;

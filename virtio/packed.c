@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include <virtio/virtq_impl.h>
+#include <virtio/burst.h>
 
 enum { EVENT_ENABLE = 0, EVENT_DISABLE = 1, EVENT_DESC = 2 }; /* "Driver and Device Event Suppression" */
 
@@ -75,12 +75,12 @@ static void write_head(struct virtq_ring *q, uint16_t at, uint16_t flags, bool f
 int packed_add(struct virtq_ring *q, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t count, uint32_t writable,
                void *token)
 {
-	uint16_t id = q->free_head, ring_count = count, head = q->packed.next_avail, head_flags;
+	uint16_t id = (uint16_t)q->vq.free_head, ring_count = count, head = (uint16_t)q->packed.next_avail, head_flags;
 	bool indirect = count > 1 && q->tables, first = !q->added;
 	const struct virtq_mapping *map;
 
 	/* "Scatter-Gather Support": room for the whole list before any of it is made available */
-	if (unlikely((indirect ? 1 : count) > q->free_count))
+	if (unlikely((indirect ? 1 : count) > q->vq.free_count))
 		return -ENOSPC;
 	if (unlikely(q->mappings) && virtq_map(q, id, bufs, nreadable, count))
 		return -ENOSPC;
@@ -109,6 +109,90 @@ int packed_add(struct virtq_ring *q, const struct virtq_buf *bufs, uint16_t nrea
 	return 0;
 }
 
+static inline void write_entry(struct pvirtq_desc *entry, dma_addr_t addr, uint32_t len, unsigned flags)
+{
+	le64 rest = cpu_to_le64(len | (uint64_t)flags << 48);
+
+	entry->addr = cpu_to_le64(addr);
+	memcpy(&entry->len, &rest, sizeof(rest));
+}
+
+/* All of a slot's table; false: too long. "Indirect Descriptors": no flag but WRITE inside. */
+static bool lay_out(struct virtq_ring *q, uint16_t id, const struct virtq_buf *data, unsigned nreadable, unsigned count,
+                    uint64_t *writable)
+{
+	const dma_addr_t frame = mmu_virt_to_phys(virtq_frame_of(q, id));
+	struct pvirtq_desc *d = virtq_table(q, id);
+	uint64_t bytes = q->head + q->tail;
+
+	*writable = q->tail;
+	write_entry(d++, frame, q->head, 0);
+	for (unsigned i = 0; i < count; i++) {
+		bytes += data[i].len;
+		*writable += i < nreadable ? 0 : data[i].len;
+		write_entry(d++, mmu_virt_to_phys(data[i].addr), data[i].len, i < nreadable ? 0 : VIRTQ_DESC_F_WRITE);
+	}
+	write_entry(d, frame + q->head, q->tail, VIRTQ_DESC_F_WRITE);
+	q->vq.shapes[id] = (uint8_t)(count + 1);
+	return bytes <= UINT32_MAX;
+}
+
+/* "Scatter-Gather Support", as write_head(), of a table that is a request. */
+static inline void add_table(struct virtq_ring *q, size_t id, unsigned count)
+{
+	const uint32_t at = q->packed.next_avail;
+	const uint64_t flags = VIRTQ_DESC_F_INDIRECT | avail_bits(q->packed.avail_wrap);
+	const uint64_t rest = count * sizeof(struct pvirtq_desc) | (uint64_t)id << 32 | flags << 48;
+	struct pvirtq_desc *desc = &q->packed.desc[at];
+
+	desc->addr = cpu_to_le64(virtq_table_addr(q, id));
+	if (likely(q->added)) {
+		le64 wire = cpu_to_le64(rest);
+
+		memcpy(&desc->len, &wire, sizeof(wire));
+	} else {
+		desc->len = cpu_to_le32((uint32_t)rest);
+		desc->id = cpu_to_le16((uint16_t)id);
+		q->packed.held_head = (uint16_t)at;
+		q->packed.held_flags = (uint16_t)flags;
+	}
+	q->added++;
+	q->packed.next_avail = at + 1;
+	if (unlikely(at + 1 == q->vq.size)) {
+		q->packed.next_avail = 0;
+		q->packed.avail_wrap = !q->packed.avail_wrap;
+	}
+}
+
+int packed_add_framed(struct virtq_ring *q, const struct virtq_buf *data, unsigned nreadable, unsigned count, void *token)
+{
+	const uint16_t id = (uint16_t)q->vq.free_head;
+	uint64_t writable;
+
+	if (!lay_out(q, id, data, nreadable, count, &writable))
+		return -EINVAL;
+	add_table(q, id, count + 2);
+	virtq_slot_take(q, id, 1, (uint32_t)writable, token);
+	return 0;
+}
+
+int packed_add_frame_and_one(struct virtq *vq, const struct virtq_buf *data, bool writable, void *token)
+{
+	struct virtq_ring *q = virtq_ring_of(vq);
+	const size_t id = q->vq.free_head;
+	const uint32_t len = data->len;
+	struct pvirtq_desc *table = virtq_table(q, id);
+	struct virtq_slot *s = &q->slots[id];
+
+	write_entry(&table[1], mmu_virt_to_phys(data->addr), len, writable ? VIRTQ_DESC_F_WRITE : 0);
+	add_table(q, id, 3);
+	s->token = token;
+	s->writable = q->tail + (writable ? len : 0);
+	q->vq.free_head = s->next;
+	q->vq.free_count--;
+	return 0;
+}
+
 void packed_add_burst(struct virtq_ring *q, void *const tokens[], const struct virtq_buf bufs[], unsigned count, bool writable)
 {
 	const unsigned size = q->vq.size, write = writable ? VIRTQ_DESC_F_WRITE : 0;
@@ -123,9 +207,9 @@ void packed_add_burst(struct virtq_ring *q, void *const tokens[], const struct v
 		i = 1;
 	}
 	at = q->packed.next_avail;
-	slot = q->free_head;
+	slot = q->vq.free_head;
 	flags = (uint64_t)(write | avail_bits(q->packed.avail_wrap)) << 48;
-	q->free_count = (uint16_t)(q->free_count - (count - i));
+	q->vq.free_count = (uint16_t)(q->vq.free_count - (count - i));
 	q->added = (uint16_t)(q->added + (count - i));
 	for (; i < count; i++) {
 		struct virtq_slot *s = &slots[slot];
@@ -144,12 +228,12 @@ void packed_add_burst(struct virtq_ring *q, void *const tokens[], const struct v
 		}
 	}
 	q->packed.next_avail = (uint16_t)at;
-	q->free_head = (uint16_t)slot;
+	q->vq.free_head = (uint16_t)slot;
 }
 
 bool packed_publish(struct virtq_ring *q)
 {
-	uint16_t new = q->packed.next_avail, added = q->added;
+	uint16_t new = (uint16_t)q->packed.next_avail, added = q->added;
 	uint16_t flags, off;
 	uint32_t event;
 
@@ -173,7 +257,7 @@ bool packed_publish(struct virtq_ring *q)
 }
 
 /* Ring descriptors that the device may use. */
-static unsigned available(const struct virtq_ring *q) { return (unsigned)q->vq.size - q->free_count - q->added; }
+static unsigned available(const struct virtq_ring *q) { return (unsigned)q->vq.size - q->vq.free_count - q->added; }
 
 static bool is_used(const struct virtq_ring *q, uint16_t flags)
 {
@@ -244,13 +328,13 @@ void *packed_harvest(struct virtq_ring *q, uint32_t *len)
 	return take_in_order(q, len);
 }
 
-unsigned packed_harvest_burst(struct virtq_ring *q, void *tokens[], uint32_t lens[], unsigned count)
+[[gnu::always_inline]] static inline unsigned harvest_plain(struct virtq_ring *q, struct virtq_harvest_to to, unsigned count)
 {
 	const unsigned size = q->vq.size, both = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED;
-	struct virtq_slot *slots = q->slots;
+	const struct virtq_slot *slots = q->slots;
 	const struct pvirtq_desc *ring = q->packed.desc;
 	const unsigned mine = available(q);
-	uint32_t head = q->free_head;
+	uint32_t head = q->vq.free_head;
 	size_t at = q->packed.last_used, i;
 	unsigned used_bits = q->packed.used_wrap ? both : 0;
 
@@ -262,13 +346,13 @@ unsigned packed_harvest_burst(struct virtq_ring *q, void *tokens[], uint32_t len
 	count = MIN(count, mine);
 	for (i = 0; i < count; i++) {
 		uint32_t flags = le16_to_cpu(READ_ONCE(ring[at].flags)), id, len;
-		struct virtq_slot *s;
+		const struct virtq_slot *s;
 		void *token;
 
 		if ((flags & both) != used_bits)
 			break;
 		/* The flags before the rest of the descriptor, and before the data that the device wrote. */
-		virtq_rmb(q);
+		virt_rmb();
 		id = le16_to_cpu(READ_ONCE(ring[at].id));
 		len = le32_to_cpu(READ_ONCE(ring[at].len));
 		s = &slots[id];
@@ -281,22 +365,28 @@ unsigned packed_harvest_burst(struct virtq_ring *q, void *tokens[], uint32_t len
 			token = s->token;
 			len = (uint32_t)checked;
 		}
-		tokens[i] = token;
-		lens[i] = len;
-		s->token = NULL;
-		s->next = (uint16_t)head;
-		head = id;
+		virtq_take(q, to, i, id, token, len, &head);
 		if (unlikely(++at == size)) {
 			at = 0;
 			used_bits ^= both;
 		}
 	}
-	q->free_head = (uint16_t)head;
-	q->free_count = (uint16_t)(q->free_count + i);
+	q->vq.free_head = (uint16_t)head;
+	q->vq.free_count = (uint16_t)(q->vq.free_count + i);
 	q->packed.last_used = (uint16_t)at;
 	q->packed.used_wrap = used_bits;
 	q->vq.harvested += i;
 	return (unsigned)i;
+}
+
+unsigned packed_harvest_burst(struct virtq_ring *q, void *tokens[], uint32_t lens[], unsigned count)
+{
+	return harvest_plain(q, (struct virtq_harvest_to){.tokens = tokens, .lens = lens}, count);
+}
+
+unsigned packed_harvest_framed(struct virtq_ring *q, struct virtq_used_request used[], unsigned count)
+{
+	return harvest_plain(q, (struct virtq_harvest_to){.used = used}, count);
 }
 
 bool packed_irq_enable(struct virtq_ring *q, uint16_t count)

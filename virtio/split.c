@@ -13,7 +13,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include <virtio/virtq_impl.h>
+#include <virtio/burst.h>
 
 #define LEGACY_ALIGN 4096u
 
@@ -82,13 +82,23 @@ static uint16_t write_chain(struct virtq_ring *q, uint16_t head, const struct vi
 	}
 }
 
+/* "Updating The Available Ring": the entry first, the index at the kick */
+static inline void make_available(struct virtq_ring *q, uint16_t head)
+{
+	uint32_t at = q->split.avail_idx;
+
+	q->split.avail->ring[at & (q->vq.size - 1u)] = cpu_to_le16(head);
+	q->split.avail_idx = (uint16_t)(at + 1);
+	q->added++;
+}
+
 int split_add(struct virtq_ring *q, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t count, uint32_t writable,
               void *token)
 {
-	uint16_t head = q->free_head, last = head;
+	uint16_t head = (uint16_t)q->vq.free_head, last = head;
 	bool indirect = count > 1 && q->tables;
 
-	if (unlikely((indirect ? 1 : count) > q->free_count))
+	if (unlikely((indirect ? 1 : count) > q->vq.free_count))
 		return -ENOSPC;
 	if (unlikely(q->mappings) && virtq_map(q, head, bufs, nreadable, count))
 		return -ENOSPC;
@@ -101,10 +111,61 @@ int split_add(struct virtq_ring *q, const struct virtq_buf *bufs, uint16_t nread
 	}
 	virtq_slot_take(q, last, count, writable, token);
 
-	/* "Updating The Available Ring": the entry first, the index at the kick */
-	q->split.avail->ring[q->split.avail_idx & (q->vq.size - 1)] = cpu_to_le16(head);
-	q->split.avail_idx++;
-	q->added++;
+	make_available(q, head);
+	return 0;
+}
+
+/* All of a slot's table; false: too long. */
+static bool lay_out(struct virtq_ring *q, uint16_t slot, const struct virtq_buf *data, unsigned nreadable, unsigned count,
+                    uint64_t *writable)
+{
+	const dma_addr_t frame = mmu_virt_to_phys(virtq_frame_of(q, slot));
+	struct virtq_desc *table = virtq_table(q, slot), *d = table;
+	uint64_t bytes = q->head + q->tail;
+
+	*writable = q->tail;
+	write_desc(d++, frame, q->head, VIRTQ_DESC_F_NEXT, 1);
+	for (unsigned i = 0; i < count; i++, d++) {
+		unsigned flags = VIRTQ_DESC_F_NEXT | (i < nreadable ? 0 : VIRTQ_DESC_F_WRITE);
+
+		bytes += data[i].len;
+		*writable += i < nreadable ? 0 : data[i].len;
+		write_desc(d, mmu_virt_to_phys(data[i].addr), data[i].len, flags, (uint16_t)(i + 2));
+	}
+	write_desc(d, frame + q->head, q->tail, VIRTQ_DESC_F_WRITE, 0);
+	write_desc(&q->split.desc[slot], virtq_table_addr(q, slot), (count + 2) * (uint32_t)sizeof(*table), VIRTQ_DESC_F_INDIRECT,
+	           0);
+	q->vq.shapes[slot] = (uint8_t)(count + 1);
+	return bytes <= UINT32_MAX;
+}
+
+int split_add_framed(struct virtq_ring *q, const struct virtq_buf *data, unsigned nreadable, unsigned count, void *token)
+{
+	const uint16_t slot = (uint16_t)q->vq.free_head;
+	uint64_t writable;
+
+	if (!lay_out(q, slot, data, nreadable, count, &writable))
+		return -EINVAL;
+	virtq_slot_take(q, slot, 1, (uint32_t)writable, token);
+	make_available(q, slot);
+	return 0;
+}
+
+int split_add_frame_and_one(struct virtq *vq, const struct virtq_buf *data, bool writable, void *token)
+{
+	struct virtq_ring *q = virtq_ring_of(vq);
+	const size_t slot = q->vq.free_head;
+	const uint32_t len = data->len;
+	struct virtq_desc *table = virtq_table(q, slot);
+	struct virtq_slot *s = &q->slots[slot];
+
+	write_desc(&table[1], mmu_virt_to_phys(data->addr), len,
+	           writable ? VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_WRITE : VIRTQ_DESC_F_NEXT, 2);
+	s->token = token;
+	s->writable = q->tail + (writable ? len : 0);
+	q->vq.free_head = s->next;
+	q->vq.free_count--;
+	make_available(q, (uint16_t)slot);
 	return 0;
 }
 
@@ -116,7 +177,7 @@ void split_add_burst(struct virtq_ring *q, void *const tokens[], const struct vi
 	struct virtq_slot *slots = q->slots;
 	struct virtq_desc *desc = q->split.desc;
 	le16 *ring = q->split.avail->ring;
-	size_t slot = q->free_head, at = q->split.avail_idx;
+	size_t slot = q->vq.free_head, at = q->split.avail_idx;
 
 	for (size_t i = 0; i < count; i++) {
 		struct virtq_slot *s = &slots[slot];
@@ -128,8 +189,8 @@ void split_add_burst(struct virtq_ring *q, void *const tokens[], const struct vi
 		s->writable = len & all_or_none;
 		slot = s->next;
 	}
-	q->free_head = (uint16_t)slot;
-	q->free_count = (uint16_t)(q->free_count - count);
+	q->vq.free_head = (uint16_t)slot;
+	q->vq.free_count = (uint16_t)(q->vq.free_count - count);
 	q->split.avail_idx = (uint16_t)at;
 	q->added = (uint16_t)(q->added + count);
 }
@@ -215,18 +276,18 @@ void *split_harvest(struct virtq_ring *q, uint32_t *len)
 	return token;
 }
 
-unsigned split_harvest_burst(struct virtq_ring *q, void *tokens[], uint32_t lens[], unsigned count)
+[[gnu::always_inline]] static inline unsigned harvest_plain(struct virtq_ring *q, struct virtq_harvest_to to, unsigned count)
 {
 	const uint32_t size = q->vq.size;
 	const unsigned first = q->split.last_used & (size - 1), used = used_now(q);
 	const struct virtq_used_elem *elems = &q->split.used->ring[first];
-	struct virtq_slot *slots = q->slots;
-	uint32_t head = q->free_head;
+	const struct virtq_slot *slots = q->slots;
+	uint32_t head = q->vq.free_head;
 	size_t i, end = MIN(MIN(count, used), size - first); /* not past the ring's end */
 
 	for (i = 0; i < end; i++) {
 		uint32_t id = le32_to_cpu(READ_ONCE(elems[i].id)), len = le32_to_cpu(READ_ONCE(elems[i].len));
-		struct virtq_slot *s = &slots[id];
+		const struct virtq_slot *s = &slots[id];
 		void *token;
 
 		if (unlikely(id >= size || !(token = s->token) || len > s->writable)) {
@@ -237,17 +298,23 @@ unsigned split_harvest_burst(struct virtq_ring *q, void *tokens[], uint32_t lens
 			token = s->token;
 			len = (uint32_t)checked;
 		}
-		tokens[i] = token;
-		lens[i] = len;
-		s->token = NULL;
-		s->next = (uint16_t)head;
-		head = id;
+		virtq_take(q, to, i, id, token, len, &head);
 	}
-	q->free_head = (uint16_t)head;
-	q->free_count = (uint16_t)(q->free_count + i);
+	q->vq.free_head = (uint16_t)head;
+	q->vq.free_count = (uint16_t)(q->vq.free_count + i);
 	q->split.last_used = (uint16_t)(q->split.last_used + i);
 	q->vq.harvested += i;
 	return (unsigned)i;
+}
+
+unsigned split_harvest_burst(struct virtq_ring *q, void *tokens[], uint32_t lens[], unsigned count)
+{
+	return harvest_plain(q, (struct virtq_harvest_to){.tokens = tokens, .lens = lens}, count);
+}
+
+unsigned split_harvest_framed(struct virtq_ring *q, struct virtq_used_request used[], unsigned count)
+{
+	return harvest_plain(q, (struct virtq_harvest_to){.used = used}, count);
 }
 
 bool split_irq_enable(struct virtq_ring *q, uint16_t count)

@@ -70,7 +70,7 @@ enum virtio_irq_mode {
 	VIRTIO_IRQ_POLL,        /* none: the loop asks */
 };
 
-/* A prerequisite: `bit` may be accepted only if one of `needs` (a mask) is accepted too. */
+/* A prerequisite: `bit` may be accepted only if one of `needs_any` (a mask) is accepted too. */
 struct virtio_feature_rule {
 	uint8_t bit;
 	uint64_t needs_any;
@@ -84,6 +84,7 @@ struct virtio_driver {
 	uint64_t required;                       /* device bits without which it cannot work */
 	uint64_t (*declined)(void);              /* of `features`, those that are of no use now; may be NULL */
 	const struct virtio_feature_rule *rules; /* prerequisites, ended by needs_any == 0; may be NULL */
+	struct virtio_feature_rule conflict;     /* its bit is not accepted where one of the mask is offered; a mask of 0: none */
 	uint32_t config_size;                    /* bytes of its configuration layout that the driver may read */
 
 	/* Once: features are negotiated, FEATURES_OK is set. Read the configuration, allocate vdev->driver_data. No queues yet.
@@ -172,8 +173,11 @@ struct virtq_spec {
 	bool loose_lengths; /* used lengths beyond the device-writable bytes are cut, not a fault: devices there are known for them */
 	uint16_t max_size;    /* no more entries than that; 0: what the device offers */
 	uint16_t max_buffers; /* most buffers of one virtq_add(): indirect tables are made for it */
-	void *context;        /* vq->context */
-	unsigned cpu;         /* to which the queue belongs, below cpu_count() */
+	uint16_t head,
+		tail; /* bytes, both or none: all requests are framed, see virtq.h; max_buffers counts them in, and is at most 130 */
+	uint16_t extra; /* bytes */
+	void *context;  /* vq->context */
+	unsigned cpu;   /* to which the queue belongs, below cpu_count() */
 };
 
 /* How many entries a queue may have; 0: the device has no such queue. */

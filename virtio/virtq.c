@@ -18,6 +18,7 @@
 #include <virtio/virtq_impl.h>
 
 #define MAP_RETRY_NS UINT64_C(1000000)
+#define FRAME_ALIGN 16
 
 void *virtq_break(struct virtq_ring *q, const char *reason, ...)
 {
@@ -58,7 +59,7 @@ int virtq_map(struct virtq_ring *q, uint16_t slot, const struct virtq_buf *bufs,
 		if (addr == DMA_ERROR) {
 			unmap(q, slot);
 			/* Others may hold the room: nothing of this queue will tell when it is back. */
-			if (q->free_count == q->vq.size && !q->retry.active)
+			if (q->vq.free_count == q->vq.size && !q->retry.active)
 				timer_start(&q->retry, clock_ns() + MAP_RETRY_NS, run_retry);
 			return -ENOSPC;
 		}
@@ -90,26 +91,6 @@ int virtq_add(struct virtq *vq, const struct virtq_buf *bufs, uint16_t nreadable
 	                  : split_add(q, bufs, nreadable, (uint16_t)count, (uint32_t)writable, token);
 }
 
-unsigned virtq_add_burst(struct virtq *vq, void *const tokens[], const struct virtq_buf bufs[], unsigned count, bool writable)
-{
-	struct virtq_ring *q = virtq_ring_of(vq);
-	unsigned i = 0;
-
-	if (likely(q->plain)) {
-		if (unlikely(vq->closed))
-			return 0;
-		i = MIN(count, q->free_count);
-		if (vq->packed)
-			packed_add_burst(q, tokens, bufs, i, writable);
-		else
-			split_add_burst(q, tokens, bufs, i, writable);
-		return i;
-	}
-	while (i < count && !virtq_add(vq, &bufs[i], !writable, writable, tokens[i]))
-		i++;
-	return i;
-}
-
 /* Free slots are a stack: the one used last is warm. With IN_ORDER they come back in the order in which they went, so that the list
  * just stays a circle. */
 static void *release(struct virtq_ring *q, uint16_t slot)
@@ -120,13 +101,13 @@ static void *release(struct virtq_ring *q, uint16_t slot)
 
 	if (unlikely(q->mappings))
 		unmap(q, slot);
-	q->free_count = (uint16_t)(q->free_count + s->count);
+	q->vq.free_count = (uint16_t)(q->vq.free_count + s->count);
 	s->token = NULL;
 	if (!q->in_order) {
 		for (unsigned i = s->count; i > 1 && !q->vq.packed; i--) /* a packed chain has one id */
 			last = q->slots[last].next;
-		q->slots[last].next = q->free_head;
-		q->free_head = slot;
+		q->slots[last].next = (uint16_t)q->vq.free_head;
+		q->vq.free_head = slot;
 	}
 	s->count = 1;
 	return token;
@@ -160,6 +141,7 @@ void *virtq_complete(struct virtq_ring *q, uint32_t id, uint32_t len, uint32_t *
 	}
 	*written = len;
 	q->vq.harvested++;
+	q->last_done = (uint16_t)id;
 	return release(q, (uint16_t)id);
 }
 
@@ -172,20 +154,6 @@ void *virtq_harvest(struct virtq *vq, uint32_t *len)
 	return vq->packed ? packed_harvest(q, len) : split_harvest(q, len);
 }
 
-unsigned virtq_harvest_burst(struct virtq *vq, void *tokens[], uint32_t lens[], unsigned count)
-{
-	struct virtq_ring *q = virtq_ring_of(vq);
-	unsigned i = 0;
-
-	if (unlikely(vq->broken))
-		return 0;
-	if (likely(q->plain))
-		return vq->packed ? packed_harvest_burst(q, tokens, lens, count) : split_harvest_burst(q, tokens, lens, count);
-	while (i < count && (tokens[i] = virtq_harvest(vq, &lens[i])))
-		i++;
-	return i;
-}
-
 void *virtq_detach_unused(struct virtq *vq)
 {
 	struct virtq_ring *q = virtq_ring_of(vq);
@@ -195,8 +163,6 @@ void *virtq_detach_unused(struct virtq *vq)
 			return release(q, q->detach_next);
 	return NULL;
 }
-
-uint16_t virtq_room(const struct virtq *vq) { return container_of(vq, const struct virtq_ring, vq)->free_count; }
 
 /* ---- notifications ---- */
 
@@ -288,6 +254,8 @@ static void free_ring(struct virtq_ring *q)
 		dma_free(q->dma, q->tables, q->tables_bytes, q->tables_addr);
 	if (q->mappings)
 		page_free(q->mappings, q->mappings_bytes);
+	if (q->vq.frames && !q->leak)
+		page_free(q->vq.frames, q->frames_bytes);
 	page_free(q, q->private_bytes);
 }
 
@@ -299,18 +267,27 @@ static void run_queue(struct event *event)
 	/* An interrupt may be late or spurious: after a reset, before DRIVER_OK, on a queue that wants none. */
 	if (vq->broken || !READ_ONCE(vq->vdev->driver_ok) || !q->callback)
 		return;
-	if (!q->event_idx || q->quiet) /* with it, the event is past: nothing will come until it comes round again */
+	if (!q->event_idx || q->quiet || q->polled) /* with it, the event is past: nothing will come until it comes round again */
 		virtq_irq_disable(vq);
 	q->active = true;
 	q->callback(vq);
 	q->active = false;
 	if (unlikely(q->dead))
 		free_ring(q); /* destroyed meanwhile: the callback waited for something in a nested turn */
-	else if (!q->quiet && !vq->broken && virtq_irq_enable(vq))
+	else if (!q->quiet && !q->polled && !vq->broken && virtq_irq_enable(vq))
 		event_mark(&vq->event); /* in the next turn: others first */
 }
 
 /* ---- making and unmaking ---- */
+
+/* Frames are ordinary memory: where the DMA seam translates, they are mapped with the data. */
+static bool alloc_frames(struct virtq_ring *q, uint16_t extra)
+{
+	q->vq.frame_stride = ALIGN_UP(q->head + q->tail + extra, FRAME_ALIGN);
+	q->frames_bytes = (size_t)q->vq.size * q->vq.frame_stride;
+	q->vq.frames = page_alloc(q->frames_bytes, PAGE_SIZE);
+	return q->vq.frames;
+}
 
 static bool alloc_ring(struct virtq_ring *q, uint16_t max_buffers)
 {
@@ -320,6 +297,7 @@ static bool alloc_ring(struct virtq_ring *q, uint16_t max_buffers)
 	if (!q->memory)
 		return false;
 	q->max_buffers = MIN(MAX(max_buffers, 1), size);
+	q->table_stride = q->max_buffers * (uint32_t)sizeof(*q->tables);
 	if (q->dma->ops) {
 		q->mappings_bytes = sizeof(*q->mappings) * q->max_buffers * size;
 		q->mappings = page_alloc(q->mappings_bytes, PAGE_SIZE);
@@ -337,15 +315,17 @@ static bool alloc_ring(struct virtq_ring *q, uint16_t max_buffers)
 /* The state of a queue that was never used; its areas are zero. */
 static void init_ring(struct virtq_ring *q)
 {
-	q->free_count = q->vq.size;
-	q->free_head = 0;
+	q->vq.free_count = q->vq.size;
+	q->vq.free_head = 0;
+	if (q->head)
+		memset(q->vq.shapes, 0, q->vq.size);
 	for (uint16_t i = 0; i < q->vq.size; i++)
 		q->slots[i] = (struct virtq_slot){.count = 1, .next = (uint16_t)(i + 1 < q->vq.size ? i + 1 : 0)};
 	if (q->vq.packed)
 		packed_init(q);
 	else
 		split_init(q);
-	if (q->quiet)
+	if (q->quiet || q->polled)
 		virtq_irq_disable(&q->vq);
 }
 
@@ -360,7 +340,7 @@ struct dma_device *virtio_dma(struct virtio_device *vdev)
 int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, const struct virtq_spec *spec, struct virtq **vq_out)
 {
 	bool packed = virtio_has(vdev, VIRTIO_F_RING_PACKED);
-	size_t private_bytes = sizeof(struct virtq_ring) + sizeof(struct virtq_slot) * size;
+	size_t private_bytes = sizeof(struct virtq_ring) + (sizeof(struct virtq_slot) + (spec->head ? 1u : 0)) * size;
 	struct virtq_ring *q = page_alloc(private_bytes, PAGE_SIZE);
 
 	if (!q)
@@ -378,6 +358,9 @@ int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, cons
 	q->callback = spec->callback;
 	q->quiet = spec->quiet || !spec->callback;
 	q->slots = (struct virtq_slot *)(q + 1);
+	q->vq.shapes = (uint8_t *)(q->slots + size);
+	q->head = spec->head;
+	q->tail = spec->tail;
 	q->event_idx = virtio_has(vdev, VIRTIO_F_EVENT_IDX);
 	q->in_order = virtio_has(vdev, VIRTIO_F_IN_ORDER);
 	q->io_order = virtio_has(vdev, VIRTIO_F_ORDER_PLATFORM);
@@ -386,11 +369,12 @@ int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, cons
 
 	q->setup.size = size;
 	q->memory_bytes = packed ? packed_layout(size, &q->setup) : split_layout(size, &q->setup);
-	if (!alloc_ring(q, spec->max_buffers)) {
+	if ((spec->head && !alloc_frames(q, spec->extra)) ||
+	    !alloc_ring(q, q->head ? (uint16_t)MIN(spec->max_buffers, FRAMED_BUFFERS_MAX) : spec->max_buffers)) {
 		free_ring(q);
 		return -ENOMEM;
 	}
-	q->plain = !q->in_order && !q->mappings && (q->tables || q->max_buffers == 1);
+	q->plain = !q->in_order && !q->io_order && !q->mappings && (q->tables || q->max_buffers == 1);
 	init_ring(q);
 	*vq_out = &q->vq;
 	return 0;
@@ -467,6 +451,19 @@ void virtq_poll(struct virtq *vq)
 {
 	if (virtq_cpu(vq) != cpu_index())
 		virtq_run(vq, poll_here);
+}
+
+void virtq_set_polled(struct virtq *vq, bool on)
+{
+	struct virtq_ring *q = virtq_ring_of(vq);
+
+	q->polled = on;
+	if (vq->vdev->irq_mode == VIRTIO_IRQ_POLL) /* it is looked at anyway */
+		return;
+	poller_remove(&q->poller);
+	if (on)
+		poller_add(&q->poller, &vq->event);
+	event_mark(&vq->event); /* turns interrupts off or on */
 }
 
 void virtq_destroy(struct virtq *vq) { virtq_run(vq, destroy); }

@@ -20,11 +20,7 @@
 struct virtio_device;
 struct virtq_spec;
 
-/* A buffer of a request: memory that the DMA seam can map, contiguous. */
-struct virtq_buf {
-	void *addr;
-	uint32_t len; /* bytes, not 0 */
-};
+#define virtq_buf dma_buf /* a buffer of a request */
 
 /* What queue_enable() tells the device. */
 struct virtq_setup {
@@ -48,6 +44,10 @@ struct virtq {
 	bool packed;
 	bool closed;                           /* takes no requests: broken, or reset and not yet restarted */
 	bool broken;                           /* and gives none back */
+	uint16_t free_count;                   /* ring descriptors not in flight */
+	uint32_t frame_stride;                 /* framed requests: from slot to slot */
+	uint32_t free_head;                    /* the next slot */
+	uint8_t *frames, *shapes;              /* shapes[slot]: data buffers, and one more, for which its table is laid out */
 	uint64_t kicks, suppressed, harvested; /* notifications sent, not sent, buffers used */
 	struct event event; /* an interrupt of this queue, on its CPU: runs the callback with the spec's re-check */
 			    /* the engine's part follows in <virtio/virtq_impl.h> */
@@ -66,6 +66,41 @@ unsigned virtq_add_burst(struct virtq *vq, void *const tokens[], const struct vi
  * more: 0 says that there are none. */
 unsigned virtq_harvest_burst(struct virtq *vq, void *tokens[], uint32_t lens[], unsigned count);
 
+/* Framed requests, for those whose requests are a header, data and a status: the queue (spec->head, spec->tail) has memory for the
+ * device-readable first and the device-writable last buffer of each request, so that only the data is told of.
+ *
+ * virtq_frame() is where the next request's head lies, behind it its tail, and behind that spec->extra bytes that may be among its data:
+ * fill in, then add. NULL: no room now, or broken.
+ * virtq_add_framed() takes the data (at most spec->max_buffers less two, none is well) and gives what virtq_add() gives. There has to be
+ * a frame. */
+static inline void *virtq_frame(const struct virtq *vq)
+{
+	return likely(vq->free_count && !vq->closed) ? vq->frames + (size_t)vq->free_head * vq->frame_stride : NULL;
+}
+[[nodiscard]] int virtq_add_framed(struct virtq *vq, const struct virtq_buf *data, uint16_t nreadable, uint16_t nwritable,
+                                   void *token);
+
+/* The same for a request with one data buffer, device-writable or not. */
+int split_add_frame_and_one(struct virtq *vq, const struct virtq_buf *data, bool writable, void *token);
+int packed_add_frame_and_one(struct virtq *vq, const struct virtq_buf *data, bool writable, void *token);
+static inline int virtq_add_frame_and_one(struct virtq *vq, const struct virtq_buf *data, bool writable, void *token)
+{
+	/* As the slot had before: all of its table but that one's entry stands. */
+	if (likely(vq->shapes[vq->free_head] == 2 && (int32_t)data->len >= 0))
+		return vq->packed ? packed_add_frame_and_one(vq, data, writable, token)
+		                  : split_add_frame_and_one(vq, data, writable, token);
+	return virtq_add_framed(vq, data, !writable, writable, token);
+}
+
+/* A used request. Its frame is the caller's until the next add. */
+struct virtq_used_request {
+	void *token;
+	uint8_t *frame;
+	uint32_t missing; /* device-writable bytes, the tail's included, that the device did not write */
+};
+/* As virtq_harvest_burst(). */
+unsigned virtq_harvest_framed(struct virtq *vq, struct virtq_used_request used[], unsigned count);
+
 /* Notify the device of what was added, unless it asked not to be. True: a notification went out. */
 bool virtq_kick(struct virtq *vq);
 /* The same at the end of this turn of the loop: once per queue and turn. What drivers use. */
@@ -80,12 +115,14 @@ bool virtq_irq_enable(struct virtq *vq);
  * already. */
 bool virtq_irq_enable_after(struct virtq *vq, uint16_t count);
 void virtq_irq_disable(struct virtq *vq); /* a hint to the device */
+/* Run the callback in each turn of the loop, which then never sleeps, and want no interrupts; or (at first) the other way round. */
+void virtq_set_polled(struct virtq *vq, bool on);
 
 /* Requests that the device never used, one token a call, NULL at the end. After a reset of the device or queue only. */
 void *virtq_detach_unused(struct virtq *vq);
 
-/* How many more descriptors virtq_add() has for requests of `buffers` buffers. */
-uint16_t virtq_room(const struct virtq *vq);
+/* Ring descriptors not in flight: what virtq_add() has left. */
+static inline uint16_t virtq_room(const struct virtq *vq) { return vq->free_count; }
 
 /* The CPU that the queue belongs to: all of the above is called there. */
 static inline unsigned virtq_cpu(const struct virtq *vq) { return vq->event.cpu; }

@@ -22,6 +22,7 @@ enum {
 };
 
 #define VIRTQ_SIZE_MAX 32768u
+#define FRAMED_BUFFERS_MAX 130u /* of a framed request, its head and tail included */
 
 /* A request in flight, found by its head descriptor (split) or buffer id (packed). */
 struct virtq_slot {
@@ -85,7 +86,8 @@ struct virtq_ring {
 	struct virtq_notify notify;
 	void (*callback)(struct virtq *vq);
 	struct event kick_event;
-	struct poller poller; /* a queue without interrupts of another CPU than 0 */
+	struct poller poller; /* a queue without interrupts of another CPU than 0, or one that */
+	bool polled;          /* the driver wants polled */
 	struct timer retry;   /* runs the callback once more, when there was no room to map and nothing in flight will make any */
 	bool quiet;           /* no notifications but those asked for one by one */
 	bool event_idx, in_order, io_order, notification_data, exact_lengths;
@@ -95,8 +97,8 @@ struct virtq_ring {
 
 	uint16_t max_buffers; /* of one request */
 	uint16_t added;       /* since the last kick: requests (split), descriptors (packed) */
-	uint16_t free_head;
-	uint16_t free_count;  /* ring descriptors not in flight */
+	uint32_t head, tail;  /* bytes of a frame */
+	uint16_t last_done;   /* the slot that was completed last */
 	uint16_t oldest;      /* IN_ORDER: the slot whose turn it is */
 	uint16_t batch_last;  /* IN_ORDER: the slot that ends the batch being harvested, */
 	bool in_batch;        /* if there is one */
@@ -108,6 +110,7 @@ struct virtq_ring {
 
 	/* Indirect tables, max_buffers entries for each slot, or NULL: direct descriptors only. */
 	struct virtq_desc *tables;
+	uint32_t table_stride; /* bytes */
 	dma_addr_t tables_addr;
 
 	union {
@@ -121,7 +124,7 @@ struct virtq_ring {
 		struct {
 			struct pvirtq_desc *desc;
 			struct pvirtq_event_suppress *driver, *device;
-			uint16_t next_avail, last_used;
+			uint32_t next_avail, last_used;
 			bool avail_wrap, used_wrap;
 			uint16_t held_head, held_flags; /* the batch's first descriptor, made available by the kick */
 		} packed;
@@ -130,7 +133,7 @@ struct virtq_ring {
 	struct virtq_setup setup; /* its areas are offsets into memory */
 	void *memory;             /* descriptor, driver and device areas */
 	dma_addr_t memory_addr;
-	size_t memory_bytes, tables_bytes, mappings_bytes, private_bytes;
+	size_t memory_bytes, tables_bytes, mappings_bytes, frames_bytes, private_bytes;
 };
 
 static inline struct virtq_ring *virtq_ring_of(struct virtq *vq) { return container_of(vq, struct virtq_ring, vq); }
@@ -169,13 +172,13 @@ static inline bool virtq_need_event(uint16_t event, uint16_t new, uint16_t old)
 /* The first free slot has become a request of `count` ring descriptors, of which `last` is the last slot that it takes from the list. */
 static inline void virtq_slot_take(struct virtq_ring *q, uint16_t last, uint16_t count, uint32_t writable, void *token)
 {
-	struct virtq_slot *s = &q->slots[q->free_head];
+	struct virtq_slot *s = &q->slots[q->vq.free_head];
 
 	s->token = token;
 	s->writable = writable;
 	s->count = count;
-	q->free_head = q->slots[last].next;
-	q->free_count = (uint16_t)(q->free_count - count);
+	q->vq.free_head = q->slots[last].next;
+	q->vq.free_count = (uint16_t)(q->vq.free_count - count);
 }
 
 /* ---- virtq.c, for the engines ---- */
@@ -200,11 +203,11 @@ static inline dma_addr_t virtq_buf_addr(const struct virtq_mapping *map, unsigne
 }
 
 /* The indirect table of a slot. */
-static inline void *virtq_table(const struct virtq_ring *q, uint16_t slot) { return q->tables + (size_t)slot * q->max_buffers; }
+static inline void *virtq_table(const struct virtq_ring *q, size_t slot) { return (char *)q->tables + slot * q->table_stride; }
 
-static inline dma_addr_t virtq_table_addr(const struct virtq_ring *q, uint16_t slot)
+static inline dma_addr_t virtq_table_addr(const struct virtq_ring *q, size_t slot)
 {
-	return q->tables_addr + (size_t)slot * q->max_buffers * sizeof(struct virtq_desc);
+	return q->tables_addr + slot * q->table_stride;
 }
 
 /* The device used the request of slot `id` and wrote `len` bytes, it says (both read once). Checks both, gives the slot back and returns
@@ -223,9 +226,6 @@ bool split_publish(struct virtq_ring *q);
 void *split_harvest(struct virtq_ring *q, uint32_t *len);
 bool split_irq_enable(struct virtq_ring *q, uint16_t count);
 void split_irq_disable(struct virtq_ring *q);
-/* Of plain rings only; `count` is at most what there is room for. */
-void split_add_burst(struct virtq_ring *q, void *const tokens[], const struct virtq_buf bufs[], unsigned count, bool writable);
-unsigned split_harvest_burst(struct virtq_ring *q, void *tokens[], uint32_t lens[], unsigned count);
 
 size_t packed_layout(uint16_t size, struct virtq_setup *setup);
 void packed_init(struct virtq_ring *q);
@@ -235,7 +235,5 @@ bool packed_publish(struct virtq_ring *q);
 void *packed_harvest(struct virtq_ring *q, uint32_t *len);
 bool packed_irq_enable(struct virtq_ring *q, uint16_t count);
 void packed_irq_disable(struct virtq_ring *q);
-void packed_add_burst(struct virtq_ring *q, void *const tokens[], const struct virtq_buf bufs[], unsigned count, bool writable);
-unsigned packed_harvest_burst(struct virtq_ring *q, void *tokens[], uint32_t lens[], unsigned count);
 
 #endif

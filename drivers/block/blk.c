@@ -1,56 +1,32 @@
 /*
- * "Block Device": requests on one virtqueue.
+ * "Block Device": requests on one virtqueue, or on one for each CPU (MQ).
  *
- * The block class checks and cuts; here a part becomes one buffer list: header, data, status byte. Headers and status bytes lie in
- * pages that device and driver share, one `struct blk_wire` per slot; what the driver must be able to rely on lies apart in
- * `struct blk_slot`. A slot is the token of its request. There are SLOTS of both, so that posting allocates nothing.
+ * The block class checks and cuts; here a request, or a part of one, becomes a framed request of a virtqueue: the header and the status
+ * byte lie in the frame, the data is the request's own list of segments, the token is the request. So posting copies nothing and
+ * allocates nothing, and all that the driver must be able to rely on lies apart from what the device writes.
  *
  * Limits and capacity are read on each bring-up, for a device may come back different from a reset.
  */
 #include <errno.h>
-#include <string.h>
 
 #include <base/endian.h>
 #include <base/log.h>
 #include <base/page.h>
-#include <class/block.h>
 #include <virtio/ids.h>
-#include <virtio/virtio.h>
-#include <virtio/virtq.h>
 
-/* "Block Device / Feature bits" */
-enum {
-	VIRTIO_BLK_F_SIZE_MAX = 1,
-	VIRTIO_BLK_F_SEG_MAX = 2,
-	VIRTIO_BLK_F_RO = 5,
-	VIRTIO_BLK_F_BLK_SIZE = 6,
-	VIRTIO_BLK_F_FLUSH = 9,
-	VIRTIO_BLK_F_TOPOLOGY = 10,
-	VIRTIO_BLK_F_CONFIG_WCE = 11,
-};
-
-/* "Block Device / Device configuration layout", as far as it is used */
-struct virtio_blk_config {
-	le64 capacity;
-	le32 size_max, seg_max;
-	struct {
-		le16 cylinders;
-		uint8_t heads, sectors;
-	} geometry;
-	le32 blk_size;
-	struct {
-		uint8_t physical_block_exp, alignment_offset;
-		le16 min_io_size;
-		le32 opt_io_size;
-	} topology;
-	uint8_t writeback, unused0;
-	le16 num_queues;
-};
-_Static_assert(sizeof(struct virtio_blk_config) == 40, "virtio_blk_config");
-_Static_assert(offsetof(struct virtio_blk_config, writeback) == 32, "virtio_blk_config.writeback");
+#include "blk_impl.h"
 
 /* "Block Device / Device Operation" */
-enum { VIRTIO_BLK_T_IN = 0, VIRTIO_BLK_T_OUT = 1, VIRTIO_BLK_T_FLUSH = 4, VIRTIO_BLK_T_GET_ID = 8 };
+enum {
+	VIRTIO_BLK_T_IN = 0,
+	VIRTIO_BLK_T_OUT = 1,
+	VIRTIO_BLK_T_FLUSH = 4,
+	VIRTIO_BLK_T_GET_ID = 8,
+	VIRTIO_BLK_T_GET_LIFETIME = 10,
+	VIRTIO_BLK_T_DISCARD = 11,
+	VIRTIO_BLK_T_WRITE_ZEROES = 13,
+	VIRTIO_BLK_T_SECURE_ERASE = 14,
+};
 enum { VIRTIO_BLK_S_OK = 0, VIRTIO_BLK_S_IOERR = 1, VIRTIO_BLK_S_UNSUPP = 2, STATUS_NOT_WRITTEN = 0xff };
 
 struct virtio_blk_req_header {
@@ -59,95 +35,113 @@ struct virtio_blk_req_header {
 };
 _Static_assert(sizeof(struct virtio_blk_req_header) == 16, "virtio_blk_req_header");
 
-struct blk_wire {
+struct virtio_blk_discard_write_zeroes {
+	le64 sector;
+	le32 num_sectors, flags; /* bit 0: unmap */
+};
+_Static_assert(sizeof(struct virtio_blk_discard_write_zeroes) == 16, "virtio_blk_discard_write_zeroes");
+
+struct blk_frame {
 	struct virtio_blk_req_header header;
 	uint8_t status, unused[15];
+	struct virtio_blk_discard_write_zeroes range;
 };
-_Static_assert(sizeof(struct blk_wire) == 32, "blk_wire");
+_Static_assert(offsetof(struct blk_frame, status) == sizeof(struct virtio_blk_req_header), "the tail follows the head");
 
-#define SLOTS 256u
-#define BLOCK_SIZE_MAX 65536u
-
-struct blk_slot {
-	struct blk_slot *next; /* free ones */
-	struct block_request *request;
-	uint32_t expected; /* bytes that the device writes when all goes well */
-};
-
-struct blk {
-	struct block_device block;
-	struct virtio_device *vdev;
-	struct virtq *vq; /* NULL while stopped */
-	bool registered;
-	unsigned in_flight;
-	struct blk_slot *free;
-	struct blk_wire *wire; /* SLOTS of them */
-	struct blk_slot slots[SLOTS];
-};
+#define QUEUE_MAX 256u
+#define BATCH 32u
 
 /* ---- requests ---- */
 
-static int post(struct block_device *device, const struct block_part *part)
+/* "Scatter-Gather Support" of ranges: one a request, since a device may take no more, and larger ones are rare. */
+static struct dma_buf lay_out_range(struct blk_frame *frame, const struct block_request *request, uint64_t sector,
+                                    uint32_t sectors)
 {
-	static const uint32_t types[] = {
+	/* "Device Operation": unmap MUST be zero for discard commands */
+	bool unmap = request->op == BLOCK_WRITE_ZEROES && request->may_unmap;
+
+	frame->range = (struct virtio_blk_discard_write_zeroes){.sector = cpu_to_le64(sector),
+	                                                        .num_sectors = cpu_to_le32(sectors),
+	                                                        .flags = cpu_to_le32(unmap)};
+	return (struct dma_buf){&frame->range, sizeof(frame->range)};
+}
+
+static int post(struct block_queue *queue, struct block_request *request, uint64_t sector, const struct dma_buf *segments,
+                unsigned segment_count, uint32_t sectors)
+{
+	static const uint8_t types[BLOCK_OPS] = {
 		[BLOCK_READ] = VIRTIO_BLK_T_IN,
 		[BLOCK_WRITE] = VIRTIO_BLK_T_OUT,
 		[BLOCK_FLUSH] = VIRTIO_BLK_T_FLUSH,
 		[BLOCK_GET_ID] = VIRTIO_BLK_T_GET_ID,
+		[BLOCK_GET_LIFETIME] = VIRTIO_BLK_T_GET_LIFETIME,
+		[BLOCK_DISCARD] = VIRTIO_BLK_T_DISCARD,
+		[BLOCK_WRITE_ZEROES] = VIRTIO_BLK_T_WRITE_ZEROES,
+		[BLOCK_SECURE_ERASE] = VIRTIO_BLK_T_SECURE_ERASE,
 	};
-	struct blk *blk = container_of(device, struct blk, block);
-	struct blk_slot *slot = blk->free;
-	enum block_op op = part->request->op;
-	uint16_t data = (uint16_t)part->segment_count, readable = (uint16_t)(op == BLOCK_WRITE ? data + 1 : 1);
-	struct virtq_buf bufs[BLOCK_PART_SEGMENTS + 2];
-	struct blk_wire *wire;
+	struct virtq *vq = container_of(queue, struct blk_queue, queue)->vq;
+	enum block_op op = request->op;
+	struct blk_frame *frame = likely(vq) ? virtq_frame(vq) : NULL;
+	uint16_t count = (uint16_t)segment_count, readable = op == BLOCK_WRITE ? count : 0;
+	struct dma_buf range;
 	int error;
 
-	if (!blk->vq || !slot)
+	if (unlikely(!frame))
 		return -ENOSPC;
-	wire = &blk->wire[slot - blk->slots];
-	wire->header = (struct virtio_blk_req_header){
-		.type = cpu_to_le32(types[op]),
-		/* MUST be 0 for a flush, and is of no use but for these */
-		.sector = cpu_to_le64(op == BLOCK_READ || op == BLOCK_WRITE ? part->sector : 0),
-	};
-	wire->status = STATUS_NOT_WRITTEN;
-
+	/* "Device Operation": sector MUST be 0 for a flush, and is of no use but for these */
+	frame->header = (struct virtio_blk_req_header){.type = cpu_to_le32(types[op]),
+	                                               .sector = cpu_to_le64(op <= BLOCK_WRITE ? sector : 0)};
+	frame->status = STATUS_NOT_WRITTEN;
+	if (unlikely(op >= BLOCK_DISCARD)) {
+		range = lay_out_range(frame, request, sector, sectors);
+		segments = &range;
+		count = readable = 1;
+	}
 	/* "Legacy Interface: Framing Requirements": the header and the status byte each in a descriptor of its own. So always. (The
 	 * header's 8 bytes there are a slip of the text: its three fields are 16.) */
-	bufs[0] = (struct virtq_buf){&wire->header, sizeof(wire->header)};
-	for (unsigned i = 0; i < data; i++)
-		bufs[1 + i] = (struct virtq_buf){part->segments[i].memory, part->segments[i].length};
-	bufs[1 + data] = (struct virtq_buf){&wire->status, 1};
-	error = virtq_add(blk->vq, bufs, readable, (uint16_t)(data + 2 - readable), slot);
-	if (error == -EIO) /* broken: it waits for the restart */
-		return -ENOSPC;
-	if (error) /* no room though nothing is in flight: there never will be */
-		return error == -ENOSPC && !blk->in_flight ? -EIO : error;
-
-	slot->request = part->request;
-	slot->expected = (op == BLOCK_WRITE ? 0 : part->bytes) + 1;
-	blk->free = slot->next;
-	blk->in_flight++;
-	virtq_kick_later(blk->vq);
+	error = virtq_add_framed(vq, segments, readable, (uint16_t)(count - readable), request);
+	if (unlikely(error)) {
+		/* No room though nothing is in flight: there never will be. */
+		if (error == -ENOSPC && virtq_room(vq) == vq->size)
+			return -EIO;
+		return error == -EIO ? -ENOSPC : error; /* broken: it waits for the restart */
+	}
+	virtq_kick_later(vq);
 	return 0;
 }
 
-static void end(struct blk *blk, struct blk_slot *slot, int status)
+static unsigned post_simple(struct block_queue *queue, struct block_request *const requests[], unsigned count)
 {
-	slot->next = blk->free;
-	blk->free = slot;
-	blk->in_flight--;
-	block_part_done(&blk->block, slot->request, status);
+	struct virtq *vq = container_of(queue, struct blk_queue, queue)->vq;
+	unsigned i = 0;
+
+	if (unlikely(!vq))
+		return 0;
+	for (; i < count; i++) {
+		struct block_request *request = requests[i];
+		struct blk_frame *frame = virtq_frame(vq);
+
+		if (unlikely(!frame))
+			break;
+		_Static_assert(BLOCK_READ == (int)VIRTIO_BLK_T_IN && BLOCK_WRITE == (int)VIRTIO_BLK_T_OUT, "the same numbers");
+		frame->header = (struct virtio_blk_req_header){.type = cpu_to_le32(request->op),
+		                                               .sector = cpu_to_le64(request->sector)};
+		frame->status = STATUS_NOT_WRITTEN;
+		if (unlikely(virtq_add_frame_and_one(vq, request->segments, request->op == BLOCK_READ, request)))
+			break;
+	}
+	if (likely(i))
+		virtq_kick_later(vq);
+	return i;
 }
 
-static int result(const struct blk *blk, const struct blk_slot *slot, uint32_t written)
+static int failure(const struct blk_queue *q, const struct virtq_used_request *used, uint8_t status)
 {
-	switch (READ_ONCE(blk->wire[slot - blk->slots].status)) {
+	switch (status) {
 	case VIRTIO_BLK_S_OK:
 		/* "The Virtqueue Used Ring": what lies beyond the used length is not to be relied on. "Legacy Interface: Device
 		 * Operation": there, used lengths are to be ignored. */
-		return written >= slot->expected || blk->vdev->legacy ? 0 : -EIO;
+		return !used->missing || q->legacy ? 0 : -EIO;
 	case VIRTIO_BLK_S_UNSUPP:
 		return -ENOTSUP;
 	default: /* IOERR, not written, or nonsense */
@@ -155,186 +149,165 @@ static int result(const struct blk *blk, const struct blk_slot *slot, uint32_t w
 	}
 }
 
-static void harvest(struct blk *blk, struct virtq *vq)
+/* True: there may be more. */
+static bool harvest(struct blk_queue *q, struct virtq *vq)
 {
-	struct blk_slot *slot;
-	uint32_t written;
+	struct virtq_used_request used[BATCH];
+	unsigned count = virtq_harvest_framed(vq, used, BATCH);
 
-	while ((slot = virtq_harvest(vq, &written)))
-		end(blk, slot, result(blk, slot, written));
+	for (unsigned i = 0; i < count; i++) {
+		uint8_t status = READ_ONCE(((struct blk_frame *)(void *)used[i].frame)->status);
+		int error = 0;
+
+		if (unlikely(status != VIRTIO_BLK_S_OK || used[i].missing))
+			error = failure(q, &used[i], status);
+		block_part_done(&q->queue, used[i].token, error);
+	}
+	return count == BATCH;
 }
 
 static void used(struct virtq *vq)
 {
-	struct blk *blk = vq->context;
+	struct blk_queue *q = vq->context;
 
-	harvest(blk, vq);
-	block_pump(&blk->block);
+	while (harvest(q, vq))
+		;
+	if (unlikely(q->queue.waiting))
+		block_pump(&q->queue);
 }
 
-static const struct block_ops ops = {.post = post};
-
-/* ---- configuration ---- */
-
-#define FIELD(name) offsetof(struct virtio_blk_config, name)
-
-static bool read_capacity(struct blk *blk)
+static void poll(struct block_queue *queue, bool on)
 {
-	uint64_t capacity = virtio_config_u64(blk->vdev, FIELD(capacity), UINT64_MAX);
+	struct blk_queue *q = container_of(queue, struct blk_queue, queue);
 
-	if (capacity > UINT64_MAX / BLOCK_SECTOR)
-		return false;
-	blk->block.capacity = capacity;
-	return true;
-}
-
-static void read_block_size(struct blk *blk)
-{
-	struct virtio_device *vdev = blk->vdev;
-	uint32_t size = BLOCK_SECTOR, optimal = 0;
-
-	if (virtio_has(vdev, VIRTIO_BLK_F_BLK_SIZE))
-		size = virtio_config_u32(vdev, FIELD(blk_size), 0);
-	if (size < BLOCK_SECTOR || size > BLOCK_SIZE_MAX || (size & (size - 1))) {
-		log_warn("virtio-blk %s: blk_size %u is no block size, 512 is used", vdev->name, size);
-		size = BLOCK_SECTOR;
-	}
-	if (virtio_has(vdev, VIRTIO_BLK_F_TOPOLOGY))
-		optimal = virtio_config_u32(vdev, FIELD(topology.opt_io_size), 0);
-	blk->block.block_size = size;
-	blk->block.optimal_bytes = optimal <= UINT32_MAX / size ? optimal * size : 0;
-}
-
-/* Data segments of a request. Without SEG_MAX nothing says that the device takes more than one; some do not. */
-static uint32_t max_segments(struct virtio_device *vdev)
-{
-	if (!virtio_has(vdev, VIRTIO_BLK_F_SEG_MAX))
-		return 1;
-	return MIN(virtio_config_u32(vdev, FIELD(seg_max), 0), BLOCK_PART_SEGMENTS);
-}
-
-static int read_limits(struct blk *blk, uint16_t queue_size)
-{
-	struct virtio_device *vdev = blk->vdev;
-	struct block_limits *limits = &blk->block.limits;
-	uint32_t segments = max_segments(vdev), bytes = 0;
-
-	if (virtio_has(vdev, VIRTIO_BLK_F_SIZE_MAX))
-		bytes = virtio_config_u32(vdev, FIELD(size_max), 0);
-	/* "Scatter-Gather Support": a request is no longer than its queue, and header and status take two of its places. */
-	segments = MIN(segments, queue_size - MIN(queue_size, 2u));
-	*limits = (struct block_limits){segments, bytes};
-	if (!segments || (virtio_has(vdev, VIRTIO_BLK_F_SIZE_MAX) && (uint64_t)bytes * segments < blk->block.block_size))
-		return virtio_refuse(vdev, -EINVAL, "no room for a block in %u segments (queue size %u) of size_max %u", segments,
-		                     queue_size, bytes);
-	return 0;
-}
-
-static int read_config(struct blk *blk)
-{
-	struct virtio_device *vdev = blk->vdev;
-
-	if (!read_capacity(blk))
-		return virtio_refuse(vdev, -EINVAL, "its capacity cannot be read, or cannot be");
-	read_block_size(blk);
-	blk->block.read_only = virtio_has(vdev, VIRTIO_BLK_F_RO);
-	/* "Device Initialization": without FLUSH the cache is a writethrough one; with CONFIG_WCE the mode can be read, too. */
-	blk->block.can_flush = virtio_has(vdev, VIRTIO_BLK_F_FLUSH);
-	if (virtio_has(vdev, VIRTIO_BLK_F_CONFIG_WCE))
-		log_debug("virtio-blk %s: %s cache", vdev->name,
-		          virtio_config_u8(vdev, FIELD(writeback), 1) ? "writeback" : "writethrough");
-	return 0;
-}
-
-static void config_changed(struct virtio_device *vdev)
-{
-	struct blk *blk = vdev->driver_data;
-	uint64_t former = blk->block.capacity;
-
-	if (!read_capacity(blk))
-		log_warn("virtio-blk %s: its new capacity cannot be: %llu sectors stay", vdev->name, (unsigned long long)former);
-	else if (blk->block.capacity != former)
-		log_info("virtio-blk %s: capacity %llu sectors", vdev->name, (unsigned long long)blk->block.capacity);
+	q->polled = on;
+	if (q->vq)
+		virtq_set_polled(q->vq, on);
 }
 
 /* ---- life ---- */
 
+static const struct block_ops ops = {.post = post,
+                                     .post_simple = post_simple,
+                                     .set_writeback = virtio_blk_set_writeback,
+                                     .poll = poll};
+
 static int probe(struct virtio_device *vdev)
 {
 	struct blk *blk = page_alloc(sizeof(*blk), PAGE_SIZE);
+	unsigned count;
 
 	if (!blk)
 		return -ENOMEM;
-	blk->wire = page_alloc(SLOTS * sizeof(*blk->wire), PAGE_SIZE);
-	if (!blk->wire) {
+	blk->vdev = vdev;
+	count = virtio_blk_count_queues(blk);
+	blk->queue_count = count;
+	blk->queues = page_alloc(count * sizeof(blk->queues[0]), PAGE_SIZE);
+	if (!blk->queues) {
 		page_free(blk, sizeof(*blk));
 		return -ENOMEM;
 	}
-	for (unsigned i = 0; i < SLOTS; i++) {
-		blk->slots[i].next = blk->free;
-		blk->free = &blk->slots[i];
+	for (unsigned i = 0; i < count; i++) {
+		blk->queues[i].queue.cpu = i;
+		blk->queues[i].legacy = vdev->legacy;
+		format_text(blk->queues[i].name, sizeof(blk->queues[i].name), "requestq%u", i + 1);
+		blk->class_queues[i] = &blk->queues[i].queue;
 	}
-	blk->vdev = vdev;
 	blk->block.ops = &ops;
 	blk->block.node.name = vdev->name;
 	vdev->driver_data = blk;
 	return 0;
 }
 
+static int create_queues(struct blk *blk)
+{
+	struct virtq_spec specs[CPU_MAX];
+
+	for (unsigned i = 0; i < blk->queue_count; i++)
+		specs[i] = (struct virtq_spec){
+			.name = blk->queues[i].name,
+			.callback = used,
+			.max_size = QUEUE_MAX,
+			.max_buffers = (uint16_t)(virtio_blk_max_segments(blk->vdev) + 2),
+			.head = sizeof(struct virtio_blk_req_header),
+			.tail = 1,
+			.extra = sizeof(struct blk_frame) - offsetof(struct blk_frame, unused),
+			.context = &blk->queues[i],
+			.cpu = i,
+		};
+	return virtio_queues_create(blk->vdev, (uint16_t)blk->queue_count, specs);
+}
+
+/* On the queue's CPU, as what follows. */
+static void open_queue(struct virtq *vq)
+{
+	struct blk_queue *q = vq->context;
+
+	q->vq = vq;
+	if (q->polled)
+		virtq_set_polled(vq, true);
+	block_pump(&q->queue);
+}
+
 static int start(struct virtio_device *vdev)
 {
 	struct blk *blk = vdev->driver_data;
-	int error = read_config(blk);
+	uint16_t smallest = QUEUE_MAX;
+	int error = virtio_blk_read_config(blk);
 
-	if (error)
-		return error;
-
-	struct virtq_spec spec = {
-		.name = "requestq1",
-		.callback = used,
-		.max_size = SLOTS,
-		.max_buffers = (uint16_t)(max_segments(vdev) + 2),
-		.context = blk,
-	};
-	error = virtio_queues_create(vdev, 1, &spec);
 	if (!error)
-		error = read_limits(blk, vdev->queues[0]->size);
+		error = create_queues(blk);
 	if (error)
 		return error;
-	blk->vq = vdev->queues[0];
-	virtio_driver_ok(vdev);
-	if (!blk->registered)
-		block_register(&blk->block);
+	for (unsigned i = 0; i < blk->queue_count; i++)
+		smallest = MIN(smallest, vdev->queues[i]->size);
+	error = virtio_blk_read_limits(blk, smallest);
+	block_update(&blk->block);
+	if (!error && !blk->registered)
+		error = block_register(&blk->block, blk->class_queues, blk->queue_count);
+	if (error)
+		return error;
 	blk->registered = true;
-	block_pump(&blk->block);
+	virtio_driver_ok(vdev);
+	for (unsigned i = 0; i < blk->queue_count; i++)
+		virtq_run(vdev->queues[i], open_queue);
 	return 0;
 }
 
 /* End what is in flight; what waits goes on waiting. */
-static void drain(struct blk *blk, int status)
+static void drain(struct virtq *vq, int status)
 {
-	struct virtq *vq = blk->vq;
-	struct blk_slot *slot;
+	struct blk_queue *q = vq->context;
+	struct block_request *request;
 
-	blk->vq = NULL;
-	while (vq && (slot = virtq_detach_unused(vq)))
-		end(blk, slot, status);
+	if (!q->vq)
+		return;
+	q->vq = NULL;
+	while ((request = virtq_detach_unused(vq)))
+		block_part_done(&q->queue, request, status);
 }
 
-static void stop(struct virtio_device *vdev) { drain(vdev->driver_data, -EIO); }
+static void fail_queue(struct virtq *vq) { drain(vq, -EIO); }
+
+static void stop(struct virtio_device *vdev)
+{
+	for (unsigned i = 0; i < vdev->queue_count; i++)
+		if (vdev->queues[i])
+			virtq_run(vdev->queues[i], fail_queue);
+}
 
 static void queue_drain(struct virtio_device *vdev, struct virtq *vq)
 {
-	harvest(vdev->driver_data, vq);
-	drain(vdev->driver_data, -EAGAIN);
+	(void)vdev;
+	while (harvest(vq->context, vq))
+		;
+	drain(vq, -EAGAIN);
 }
 
 static void queue_refill(struct virtio_device *vdev, struct virtq *vq)
 {
-	struct blk *blk = vdev->driver_data;
-
-	blk->vq = vq;
-	block_pump(&blk->block);
+	(void)vdev;
+	open_queue(vq);
 }
 
 static void remove(struct virtio_device *vdev)
@@ -343,7 +316,7 @@ static void remove(struct virtio_device *vdev)
 
 	if (blk->registered)
 		block_unregister(&blk->block);
-	page_free(blk->wire, SLOTS * sizeof(*blk->wire));
+	page_free(blk->queues, blk->queue_count * sizeof(blk->queues[0]));
 	page_free(blk, sizeof(*blk));
 }
 
@@ -358,15 +331,18 @@ static const struct virtio_driver blk_driver = {
 	.type = VIRTIO_ID_BLOCK,
 	.features = BIT64(VIRTIO_BLK_F_SIZE_MAX) | BIT64(VIRTIO_BLK_F_SEG_MAX) | BIT64(VIRTIO_BLK_F_RO) |
                     BIT64(VIRTIO_BLK_F_BLK_SIZE) | BIT64(VIRTIO_BLK_F_FLUSH) | BIT64(VIRTIO_BLK_F_TOPOLOGY) |
-                    BIT64(VIRTIO_BLK_F_CONFIG_WCE),
+                    BIT64(VIRTIO_BLK_F_CONFIG_WCE) | BIT64(VIRTIO_BLK_F_MQ) | BIT64(VIRTIO_BLK_F_DISCARD) |
+                    BIT64(VIRTIO_BLK_F_WRITE_ZEROES) | BIT64(VIRTIO_BLK_F_LIFETIME) | BIT64(VIRTIO_BLK_F_SECURE_ERASE),
 	.rules = rules,
-	.config_size = sizeof(struct virtio_blk_config),
+	/* "Device Initialization": not where zones are managed by the host, and which kind they are cannot be seen yet */
+	.conflict = {VIRTIO_BLK_F_DISCARD, BIT64(VIRTIO_BLK_F_ZONED)},
+	.config_size = VIRTIO_BLK_CONFIG_BYTES,
 	.probe = probe,
 	.start = start,
 	.stop = stop,
 	.remove = remove,
 	.queue_drain = queue_drain,
 	.queue_refill = queue_refill,
-	.config_changed = config_changed,
+	.config_changed = virtio_blk_config_changed,
 };
 VIRTIO_DRIVER(blk_driver);

@@ -138,6 +138,8 @@ static unsigned tx_add_plain(struct net_pair *pair, struct net_buf **bufs, unsig
 		wire[i] = (struct virtq_buf){buf->data - header, buf->length + header};
 		bytes += buf->length;
 	}
+	if (!i)
+		return 0;
 	count = virtq_add_burst(pair->tx, (void *const *)bufs, wire, i, false);
 	while (unlikely(i > count))
 		bytes -= bufs[--i]->length;

@@ -1,46 +1,77 @@
 /*
- * The block class: checks requests, cuts them into parts that the device takes, and ends each once.
+ * The block class: checks requests, hands them to a queue of the device, and ends each once, on the CPU that submitted it.
  *
- * Requests wait in one list, in order of submission. Only its head is ever being cut, so the place of the next part is a cursor in
- * that request, and room for one part of scratch in the device is enough. A request leaves the list when it is cut to the end, or
- * when a part of it failed: what is still in flight then ends by itself, and the last part to end finishes the request.
+ * Most requests fit the device whole: they are checked in one pass over their segments, and posted as they are. The rest, and what
+ * finds no room, goes the longer way of block_cut.c.
  *
- * A block that lies in more pieces of memory than a part may have goes through a buffer of the device's, one at a time and with no other
- * part of its request in flight.
- *
- * Finished requests go to a second list, from which an event calls done(). So done() runs neither inside block_submit() nor inside
- * the driver's harvest, and may submit, or wait for, other requests: block_io() empties the list itself while it waits.
+ * Finished requests go to a list of their CPU's home, from which an event calls done(). So done() runs neither inside block_submit()
+ * nor inside the driver's harvest, and may submit, or wait for, other requests: block_io() empties the list itself while it waits.
+ * From CPU to CPU, both ways, requests go through lists that are pushed to with compare-and-swap and taken whole.
  */
-#include <class/block.h>
+#include "block_impl.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include <base/page.h>
 #include <base/util.h>
 
-/* A part's bytes: far below the 2^32 of "Message Framing", so that sums need no thought. */
-#define PART_BYTES_MAX (UINT32_C(1) << 30)
-
 static struct class_list devices;
 
-static void finish(struct block_request *request)
-{
-	struct block_device *device = request->device;
+/* ---- between CPUs ---- */
 
-	request->next = NULL;
-	*device->finished_tail = request;
-	device->finished_tail = &request->next;
-	event_mark(&device->finish_event);
+static void push(struct block_request **list, struct block_request *request)
+{
+	request->next = __atomic_load_n(list, __ATOMIC_RELAXED);
+	while (!__atomic_compare_exchange_n(list, &request->next, request, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+		;
+}
+
+/* All of it, the first pushed first. */
+static struct block_request *take(struct block_request **list)
+{
+	struct block_request *latest = __atomic_exchange_n(list, NULL, __ATOMIC_ACQUIRE), *first = NULL;
+
+	while (latest) {
+		struct block_request *request = latest;
+
+		latest = request->next;
+		request->next = first;
+		first = request;
+	}
+	return first;
+}
+
+/* ---- back to the program ---- */
+
+void block_finish(struct block_request *request)
+{
+	struct block_home *home = request->home;
+
+	if (likely(home->event.cpu == cpu_index())) {
+		block_append(home, request);
+		event_defer(&home->event);
+	} else {
+		push(&home->returned, request);
+		event_mark(&home->event);
+	}
 }
 
 /* Those that are finished now; what their done() finishes gets its own turn. Nothing touches the device after the last done(). */
-static void deliver(struct block_device *device)
+static void deliver(struct block_home *home)
 {
-	struct block_request *list = device->finished;
+	struct block_request *list;
 
-	device->finished = NULL;
-	device->finished_tail = &device->finished;
+	if (unlikely(__atomic_load_n(&home->returned, __ATOMIC_RELAXED))) {
+		for (list = take(&home->returned); list;) {
+			struct block_request *request = list;
+
+			list = request->next;
+			block_append(home, request);
+		}
+	}
+	list = home->finished;
+	home->finished = NULL;
+	home->finished_tail = &home->finished;
 	while (list) {
 		struct block_request *request = list;
 
@@ -49,289 +80,238 @@ static void deliver(struct block_device *device)
 	}
 }
 
-static void finish_run(struct event *event) { deliver(container_of(event, struct block_device, finish_event)); }
+static void run_home(struct event *event) { deliver(container_of(event, struct block_home, event)); }
 
-static void waiting_pop(struct block_device *device)
-{
-	device->waiting = device->waiting->next;
-	if (!device->waiting)
-		device->waiting_tail = &device->waiting;
-}
+/* ---- from the program ---- */
 
-/* 0, or why the request cannot be carried out. */
-static int check_transfer(const struct block_device *device, const struct block_request *request)
+/* 0, or why the request cannot be carried out. *whole: the device takes it as it is. */
+static int check_transfer(const struct block_device *device, const struct block_request *request, uint64_t *bytes_out,
+                          bool *whole)
 {
+	uint32_t longest = 0;
 	uint64_t bytes = 0;
 
-	if (request->op == BLOCK_WRITE && device->read_only)
-		return -EROFS;
 	for (unsigned i = 0; i < request->segment_count; i++) {
-		if (!request->segments[i].memory || !request->segments[i].length)
+		uint32_t length = request->segments[i].len;
+
+		if (!request->segments[i].addr || !length)
 			return -EINVAL;
-		bytes += request->segments[i].length;
+		bytes += length;
+		longest = MAX(longest, length);
 	}
-	if (!bytes || bytes % device->block_size || request->sector % (device->block_size / BLOCK_SECTOR))
+	if (!bytes || ((bytes | request->sector * BLOCK_SECTOR) & (device->block_size - 1)))
 		return -EINVAL;
 	if (request->sector > device->capacity || bytes / BLOCK_SECTOR > device->capacity - request->sector)
 		return -ERANGE;
+	if (request->op == BLOCK_WRITE && device->read_only)
+		return -EROFS;
+	*bytes_out = bytes;
+	*whole = request->segment_count <= device->whole_segments && longest <= device->whole_bytes && bytes <= PART_BYTES_MAX;
 	return 0;
 }
 
-static int check(const struct block_device *device, const struct block_request *request)
+static int check_range(const struct block_device *device, const struct block_request *request)
+{
+	uint64_t block_sectors = device->block_size / BLOCK_SECTOR;
+
+	if (!block_range_limits(device, request->op)->max_sectors)
+		return -ENOTSUP;
+	if (!request->sectors || request->sectors % block_sectors || request->sector % block_sectors || request->segment_count)
+		return -EINVAL;
+	if (request->sector > device->capacity || request->sectors > device->capacity - request->sector)
+		return -ERANGE;
+	return device->read_only ? -EROFS : 0;
+}
+
+static int check_other(const struct block_device *device, const struct block_request *request)
+{
+	/* "Block Device / Device Operation": the length of data MUST be 20 bytes; 24 are a lifetime */
+	uint32_t bytes = request->op == BLOCK_GET_ID ? BLOCK_ID_BYTES : BLOCK_LIFETIME_BYTES;
+
+	switch (request->op) {
+	case BLOCK_FLUSH:
+		return 0;
+	case BLOCK_GET_LIFETIME:
+		if (!device->has_lifetime)
+			return -ENOTSUP;
+		[[fallthrough]];
+	case BLOCK_GET_ID:
+		return request->segment_count == 1 && request->segments->addr && request->segments->len == bytes ? 0 : -EINVAL;
+	case BLOCK_DISCARD:
+	case BLOCK_WRITE_ZEROES:
+	case BLOCK_SECURE_ERASE:
+		return check_range(device, request);
+	default:
+		return -EINVAL;
+	}
+}
+
+static int check(const struct block_device *device, const struct block_request *request, uint64_t *bytes, bool *whole)
 {
 	if (device->gone)
 		return -ENODEV;
-	switch (request->op) {
-	case BLOCK_READ:
-	case BLOCK_WRITE:
-		return check_transfer(device, request);
-	case BLOCK_GET_ID:
-		/* "Block Device / Device Operation": the length of data MUST be 20 bytes */
-		return request->segment_count == 1 && request->segments[0].length == BLOCK_ID_BYTES ? 0 : -EINVAL;
-	case BLOCK_FLUSH:
-		return 0;
-	}
-	return -EINVAL;
+	return request->op <= BLOCK_WRITE ? check_transfer(device, request, bytes, whole) : check_other(device, request);
 }
 
-/* Take the last `excess` bytes off the part; the cursor, at its end, goes back with it. */
-static void trim(struct block_part *part, struct block_cursor *cursor, uint32_t excess)
+static inline void prepare_whole(struct block_request *request)
 {
-	part->bytes -= excess;
-	while (excess) {
-		struct block_segment *last = &part->segments[part->segment_count - 1];
-		uint32_t taken = MIN(excess, last->length);
-
-		if (!cursor->offset)
-			cursor->offset = part->request->segments[--cursor->segment].length;
-		cursor->offset -= taken;
-		last->length -= taken;
-		excess -= taken;
-		if (!last->length)
-			part->segment_count--;
-	}
+	request->status = 0;
+	request->parts = 1;
+	request->whole = true;
+	request->again = false;
 }
 
-static void advance(struct block_cursor *cursor, const struct block_segment *segment, uint32_t bytes)
+[[gnu::noinline]] static void submit_slowly(struct block_queue *queue, struct block_request *request)
 {
-	cursor->offset += bytes;
-	if (cursor->offset == segment->length) {
-		cursor->segment++;
-		cursor->offset = 0;
-	}
-}
+	const struct block_device *device = queue->device;
+	bool was_idle = !queue->waiting, whole = false;
+	uint64_t bytes = 0;
+	int error = check(device, request, &bytes, &whole);
 
-/* Copy one block between the request's memory at the cursor and the bounce buffer, and move the cursor behind it. False: there is less
- * than a block left. */
-static bool copy_block(struct block_device *device, const struct block_request *request, struct block_cursor *cursor,
-                       bool to_memory)
-{
-	for (uint32_t done = 0, length; done < device->block_size; done += length) {
-		if (cursor->segment == request->segment_count)
-			return false;
-
-		const struct block_segment *segment = &request->segments[cursor->segment];
-		uint8_t *memory = (uint8_t *)segment->memory + cursor->offset;
-
-		length = MIN(segment->length - cursor->offset, device->block_size - done);
-		if (to_memory)
-			memcpy(memory, device->bounce + done, length);
-		else
-			memcpy(device->bounce + done, memory, length);
-		advance(cursor, segment, length);
-	}
-	return true;
-}
-
-static uint32_t piece_max(const struct block_device *device)
-{
-	return device->limits.max_segment_bytes ? MIN(device->limits.max_segment_bytes, PART_BYTES_MAX) : PART_BYTES_MAX;
-}
-
-static int cut_bounced(struct block_device *device, struct block_request *request, struct block_cursor *cursor)
-{
-	struct block_part *part = &device->scratch;
-
-	if (device->bounced || request->parts)
-		return -ENOSPC; /* for now */
-	if (device->bounce_bytes < device->block_size) {
-		if (device->bounce)
-			page_free(device->bounce, device->bounce_bytes);
-		device->bounce = page_alloc(device->block_size, PAGE_SIZE);
-		device->bounce_bytes = device->bounce ? device->block_size : 0;
-		if (!device->bounce)
-			return -EIO;
-	}
-	device->bounce_cursor = *cursor;
-	/* The device may have come back from a reset with larger blocks than the request was made for. */
-	if (!copy_block(device, request, cursor, false))
-		return -EINVAL;
-	for (uint32_t length; part->bytes < device->block_size; part->bytes += length) {
-		length = MIN(piece_max(device), device->block_size - part->bytes);
-		part->segments[part->segment_count++] = (struct block_segment){device->bounce + part->bytes, length};
-	}
-	part->bounced = true;
-	return 0;
-}
-
-/* Lay the pieces of memory from the cursor on into the part, as many as it may have. */
-static void gather(struct block_device *device, struct block_request *request, struct block_cursor *cursor)
-{
-	struct block_part *part = &device->scratch;
-	uint32_t pieces_max = device->limits.max_segments ? MIN(device->limits.max_segments, BLOCK_PART_SEGMENTS)
-	                                                  : BLOCK_PART_SEGMENTS;
-
-	while (cursor->segment < request->segment_count && part->segment_count < pieces_max && part->bytes < PART_BYTES_MAX) {
-		const struct block_segment *segment = &request->segments[cursor->segment];
-		uint32_t length = MIN(MIN(segment->length - cursor->offset, piece_max(device)), PART_BYTES_MAX - part->bytes);
-
-		part->segments[part->segment_count++] = (struct block_segment){(char *)segment->memory + cursor->offset, length};
-		part->bytes += length;
-		advance(cursor, segment, length);
-	}
-}
-
-/* Fill the device's scratch with the largest part that starts at the cursor, and move the cursor behind it. */
-static int cut(struct block_device *device, struct block_request *request, struct block_cursor *cursor)
-{
-	struct block_part *part = &device->scratch;
-	int error = 0;
-
-	part->request = request;
-	part->sector = cursor->sector;
-	part->bytes = 0;
-	part->segment_count = 0;
-	part->bounced = false;
-	if (request->op == BLOCK_FLUSH)
-		return 0;
-	if (device->bounced == request)
-		return -ENOSPC; /* for now */
-	gather(device, request, cursor);
-	if (request->op == BLOCK_GET_ID)
-		return 0;
-
-	/* Whole blocks only: what the limits let us take of the next block waits for the next part. */
-	trim(part, cursor, part->bytes % device->block_size);
-	if (!part->bytes)
-		error = cut_bounced(device, request, cursor);
-	cursor->sector += part->bytes / BLOCK_SECTOR;
-	/* "Block Device / Device Operation": MUST NOT submit a request beyond capacity, which may have shrunk since the submission. */
-	return error || cursor->sector <= device->capacity ? error : -ERANGE;
-}
-
-/* Cut and post one part of the head of the waiting list. */
-static int post_next(struct block_device *device, struct block_request *request)
-{
-	struct block_cursor cursor = request->cut;
-	int error = cut(device, request, &cursor);
-
-	if (!error)
-		error = device->ops->post(device, &device->scratch);
-	if (error)
-		return error;
-	if (device->scratch.bounced)
-		device->bounced = request;
-	request->parts++;
-	request->cut = cursor;
-	request->all_cut = request->op == BLOCK_FLUSH || cursor.segment == request->segment_count;
-	return 0;
-}
-
-void block_pump(struct block_device *device)
-{
-	while (device->waiting) {
-		struct block_request *request = device->waiting;
-		int error = post_next(device, request);
-
-		if (error == -ENOSPC)
+	if (!error && whole && was_idle) {
+		prepare_whole(request);
+		error = device->ops->post(queue, request, request->sector, request->segments, request->segment_count,
+		                          (uint32_t)(bytes / BLOCK_SECTOR));
+		if (!error)
 			return;
-		if (error) {
-			request->status = error;
-			request->all_cut = true;
-		}
-		if (request->all_cut) {
-			waiting_pop(device);
-			if (!request->parts)
-				finish(request);
-		}
+		if (error == -ENOSPC)
+			error = 0;
 	}
-}
-
-static void wait_for_room(struct block_device *device, struct block_request *request)
-{
-	request->next = NULL;
-	request->cut = (struct block_cursor){.sector = request->sector};
-	request->again = request->all_cut = false;
-	*device->waiting_tail = request;
-	device->waiting_tail = &request->next;
-}
-
-void block_part_done(struct block_device *device, struct block_request *request, int status)
-{
-	request->parts--;
-	if (unlikely(device->bounced == request)) {
-		if (request->op == BLOCK_READ && !status)
-			copy_block(device, request, &device->bounce_cursor, true);
-		device->bounced = NULL;
-	}
-	if (status) {
-		if (status == -EAGAIN)
-			request->again = true;
-		else if (!request->status)
-			request->status = status;
-		if (!request->all_cut) { /* so it is the head */
-			request->all_cut = true;
-			waiting_pop(device);
-		}
-	}
-	if (!request->all_cut || request->parts)
-		return;
-	if (request->again && !request->status)
-		wait_for_room(device, request);
-	else
-		finish(request);
-}
-
-void block_submit(struct block_device *device, struct block_request *request)
-{
-	bool was_idle = !device->waiting;
-
-	request->device = device;
 	request->parts = 0;
-	request->status = check(device, request);
-	if (request->status || (request->op == BLOCK_FLUSH && !device->can_flush)) {
-		finish(request);
+	request->status = error;
+	if (error || (request->op == BLOCK_FLUSH && !device->can_flush)) {
+		block_finish(request);
 		return;
 	}
-	wait_for_room(device, request);
-	if (was_idle) /* else the driver has no room, and pumps when it has */
-		block_pump(device);
+	block_wait(queue, request);
+	if (was_idle && !whole) /* else the driver has no room, and pumps when it has */
+		block_pump(queue);
 }
 
-struct block_wait {
+/* What most requests are: a read or write of one piece of memory, which the device takes as it is. The conditions are those of check(). */
+static inline bool is_simple(const struct block_device *device, const struct block_request *request)
+{
+	const uint64_t sector = request->sector, capacity = device->capacity;
+	const struct dma_buf *piece = request->segments;
+
+	return request->segment_count == 1 && request->op < device->simple_ops && piece->addr &&
+	       piece->len - 1 < device->whole_bytes && !((piece->len | sector * BLOCK_SECTOR) & (device->block_size - 1)) &&
+	       sector < capacity && piece->len / BLOCK_SECTOR <= capacity - sector;
+}
+
+/* On the queue's CPU. */
+static void submit_here(struct block_queue *queue, struct block_request *const requests[], unsigned count)
+{
+	const struct block_device *device = queue->device;
+
+	for (unsigned i = 0; i < count; i++) {
+		unsigned end = i;
+
+		for (; end < count && !queue->waiting && is_simple(device, requests[end]); end++)
+			prepare_whole(requests[end]);
+		if (likely(end > i))
+			i += device->ops->post_simple(queue, &requests[i], end - i);
+		if (unlikely(i < count)) /* not simple, or no room */
+			submit_slowly(queue, requests[i]);
+	}
+}
+
+static void run_inbox(struct event *event)
+{
+	struct block_queue *queue = container_of(event, struct block_queue, inbox_event);
+	struct block_request *list = take(&queue->inbox);
+
+	while (list) {
+		struct block_request *request = list;
+
+		list = request->next;
+		submit_here(queue, &request, 1);
+	}
+}
+
+/* To the queue's CPU. */
+static void send(struct block_queue *queue, struct block_request *const requests[], unsigned count)
+{
+	bool gone = __atomic_load_n(&queue->device->gone, __ATOMIC_ACQUIRE);
+
+	for (unsigned i = 0; i < count; i++) {
+		if (gone) {
+			requests[i]->status = -ENODEV;
+			block_finish(requests[i]);
+		} else {
+			push(&queue->inbox, requests[i]);
+		}
+	}
+	if (!gone)
+		event_mark(&queue->inbox_event);
+}
+
+void block_submit_many(struct block_device *device, struct block_request *const requests[], unsigned count)
+{
+	struct block_home *home = &device->homes[cpu_index()];
+
+	for (unsigned i = 0; i < count; i++)
+		requests[i]->home = home;
+	if (likely(home->own))
+		submit_here(home->queue, requests, count);
+	else
+		send(home->queue, requests, count);
+}
+
+void block_submit(struct block_device *device, struct block_request *request) { block_submit_many(device, &request, 1); }
+
+struct block_call {
 	struct block_request request;
 	bool over;
 };
 
-static void wake(struct block_request *request) { container_of(request, struct block_wait, request)->over = true; }
+static void wake(struct block_request *request) { container_of(request, struct block_call, request)->over = true; }
+
+static int call(struct block_device *device, struct block_call *call)
+{
+	struct block_home *home = &device->homes[cpu_index()];
+
+	call->request.done = wake;
+	block_submit(device, &call->request);
+	/* Inside a done() the home's event does not run again, hence the delivery by hand. A device that goes away has ended the
+	 * request before: it is not touched any more then. */
+	while (!call->over) {
+		deliver(home);
+		if (!call->over)
+			loop_turn(true, LOOP_FOREVER);
+	}
+	return call->request.status;
+}
 
 int block_io(struct block_device *device, enum block_op op, uint64_t sector, void *memory, uint32_t length)
 {
-	struct block_segment segment = {.memory = memory, .length = length};
-	struct block_wait wait = {
-		.request = {.op = op, .sector = sector, .segments = &segment, .segment_count = 1, .done = wake},
-	};
+	struct dma_buf segment = {memory, length};
 
-	block_submit(device, &wait.request);
-	/* Inside a done() the finish event does not run again, hence the delivery by hand. A device that goes away has ended the
-	 * request before: it is not touched any more then. */
-	while (!wait.over) {
-		deliver(device);
-		if (!wait.over)
-			loop_turn(true, LOOP_FOREVER);
-	}
-	return wait.request.status;
+	return call(device,
+	            &(struct block_call){.request = {.op = op, .sector = sector, .segments = &segment, .segment_count = 1}});
 }
+
+int block_range(struct block_device *device, enum block_op op, uint64_t sector, uint64_t sectors)
+{
+	return call(device, &(struct block_call){.request = {.op = op, .sector = sector, .sectors = sectors}});
+}
+
+int block_poll(struct block_device *device, bool on)
+{
+	struct block_home *home = &device->homes[cpu_index()];
+
+	if (!device->ops->poll || !home->own)
+		return -ENOTSUP;
+	device->ops->poll(home->queue, on);
+	return 0;
+}
+
+int block_set_writeback(struct block_device *device, bool on)
+{
+	return device->ops->set_writeback ? device->ops->set_writeback(device, on) : -ENOTSUP;
+}
+
+/* ---- the list of devices ---- */
 
 struct block_device *block_find(const char *name)
 {
@@ -345,33 +325,84 @@ struct block_device *block_next(struct block_device *device)
 	return device->node.next ? container_of(device->node.next, struct block_device, node) : NULL;
 }
 
-void block_register(struct block_device *device)
+/* A CPU's own queue, or one of all in turn. */
+static struct block_queue *queue_for(const struct block_device *device, unsigned cpu)
+{
+	for (unsigned i = 0; i < device->queue_count; i++)
+		if (device->queues[i]->cpu == cpu)
+			return device->queues[i];
+	return device->queues[cpu % device->queue_count];
+}
+
+void block_update(struct block_device *device)
+{
+	const struct block_limits *limits = &device->limits;
+
+	device->whole_bytes = limits->max_segment_bytes ? MIN(limits->max_segment_bytes, PART_BYTES_MAX) : PART_BYTES_MAX;
+	device->whole_segments = limits->max_segments ? MIN(limits->max_segments, BLOCK_PART_SEGMENTS) : BLOCK_PART_SEGMENTS;
+	device->simple_ops = device->gone || !device->ops->post_simple ? 0 : device->read_only ? BLOCK_READ + 1 : BLOCK_WRITE + 1;
+}
+
+int block_register(struct block_device *device, struct block_queue **queues, unsigned count)
 {
 	device->gone = false;
-	device->waiting = device->finished = device->bounced = NULL;
-	device->bounce = NULL;
-	device->bounce_bytes = 0;
-	device->waiting_tail = &device->waiting;
-	device->finished_tail = &device->finished;
-	event_init(&device->finish_event, finish_run);
+	block_update(device);
+	device->queues = queues;
+	device->queue_count = count;
+	device->homes = page_alloc(sizeof(device->homes[0]) * cpu_count(), PAGE_SIZE);
+	if (!device->homes)
+		return -ENOMEM;
+	for (unsigned cpu = 0; cpu < cpu_count(); cpu++) {
+		struct block_home *home = &device->homes[cpu];
+
+		home->queue = queue_for(device, cpu);
+		home->own = home->queue->cpu == cpu;
+		home->finished_tail = &home->finished;
+		event_init_on(&home->event, cpu, run_home);
+	}
+	for (unsigned i = 0; i < count; i++) {
+		struct block_queue *queue = queues[i];
+
+		*queue = (struct block_queue){.cpu = queue->cpu, .device = device, .home = &device->homes[queue->cpu]};
+		queue->waiting_tail = &queue->waiting;
+		event_init_on(&queue->inbox_event, queue->cpu, run_inbox);
+	}
 	class_add(&devices, &device->node);
+	return 0;
+}
+
+static void nothing(void *arg) { (void)arg; }
+
+static void end_queue(void *arg)
+{
+	struct block_queue *queue = arg;
+
+	run_inbox(&queue->inbox_event);
+	event_cancel(&queue->inbox_event);
+	block_queue_end(queue);
+}
+
+/* The device's memory goes next. */
+static void end_home(void *arg)
+{
+	struct block_home *home = arg;
+
+	while (home->finished || __atomic_load_n(&home->returned, __ATOMIC_RELAXED))
+		deliver(home);
+	event_cancel(&home->event);
 }
 
 void block_unregister(struct block_device *device)
 {
-	device->gone = true;
+	__atomic_store_n(&device->gone, true, __ATOMIC_RELEASE);
+	block_update(device);
 	class_remove(&devices, &device->node);
-	while (device->waiting) {
-		struct block_request *request = device->waiting;
-
-		waiting_pop(device);
-		request->status = -ENODEV;
-		finish(request);
-	}
-	/* The device's memory goes next. */
-	while (device->finished)
-		deliver(device);
-	event_cancel(&device->finish_event);
-	if (device->bounce)
-		page_free(device->bounce, device->bounce_bytes);
+	/* A CPU that takes a call is not inside block_submit(): from here on nothing comes into the inboxes. */
+	for (unsigned cpu = 0; cpu < cpu_count(); cpu++)
+		cpu_run(cpu, nothing, NULL);
+	for (unsigned i = 0; i < device->queue_count; i++)
+		cpu_run(device->queues[i]->cpu, end_queue, device->queues[i]);
+	for (unsigned cpu = 0; cpu < cpu_count(); cpu++)
+		cpu_run(cpu, end_home, &device->homes[cpu]);
+	page_free(device->homes, sizeof(device->homes[0]) * cpu_count());
 }

@@ -40,7 +40,7 @@ struct task {
 		struct entropy_request entropy;
 		struct char_request tty;
 	};
-	struct block_segment segments[SEGMENTS];
+	struct dma_buf segments[SEGMENTS];
 	unsigned segment_count;
 	bool expect_good, again;
 };
@@ -59,14 +59,14 @@ static bool task_memory(struct task *task, uint32_t length)
 
 	if (!memory)
 		return false;
-	task->segments[task->segment_count++] = (struct block_segment){memory, length};
+	task->segments[task->segment_count++] = (struct dma_buf){memory, length};
 	return true;
 }
 
 static void task_free(struct task *task)
 {
 	for (unsigned i = 0; i < task->segment_count; i++)
-		page_free(task->segments[i].memory, task->segments[i].length);
+		page_free(task->segments[i].addr, task->segments[i].len);
 	free(task);
 	w.outstanding--;
 }
@@ -109,9 +109,9 @@ static void pattern(const struct block_request *request, bool check)
 	uint64_t at = request->sector * BLOCK_SECTOR;
 
 	for (unsigned i = 0; i < request->segment_count; i++) {
-		uint8_t *bytes = request->segments[i].memory;
+		uint8_t *bytes = request->segments[i].addr;
 
-		for (uint32_t k = 0; k < request->segments[i].length; k++, at++) {
+		for (uint32_t k = 0; k < request->segments[i].len; k++, at++) {
 			if (!check)
 				bytes[k] = disk_byte(at);
 			else
@@ -124,7 +124,7 @@ static void pattern(const struct block_request *request, bool check)
 static void block_done(struct block_request *request)
 {
 	struct task *task = container_of(request, struct task, block);
-	struct block_device *device = request->device;
+	struct block_device *device = request->home->queue->device;
 
 	check_done(task, request->status);
 	if (!request->status && request->op == BLOCK_READ && w.honest)
@@ -157,7 +157,7 @@ static void block_step(struct fuzz_input *in)
 	}
 	if (how & 32 && bytes % device->block_size && task->segment_count < SEGMENTS &&
 	    task_memory(task, device->block_size - (uint32_t)(bytes % device->block_size)))
-		bytes += task->segments[task->segment_count - 1].length;
+		bytes += task->segments[task->segment_count - 1].len;
 	task->again = how & 64;
 	task->block = (struct block_request){.op = how & 3,
 	                                     .segments = task->segments,
@@ -195,8 +195,8 @@ static void entropy_step(struct fuzz_input *in)
 		task_free(task);
 		return;
 	}
-	task->entropy = (struct entropy_request){.memory = task->segments[0].memory,
-	                                         .length = task->segments[0].length,
+	task->entropy = (struct entropy_request){.memory = task->segments[0].addr,
+	                                         .length = task->segments[0].len,
 	                                         .done = entropy_done};
 	task->expect_good = true;
 	w.submitting = true;
@@ -243,9 +243,7 @@ static void tty_write(struct char_device *device, struct fuzz_input *in)
 		task_free(task);
 		return;
 	}
-	task->tty = (struct char_request){.memory = task->segments[0].memory,
-	                                  .length = task->segments[0].length,
-	                                  .done = tty_done};
+	task->tty = (struct char_request){.memory = task->segments[0].addr, .length = task->segments[0].len, .done = tty_done};
 	task->expect_good = true;
 	w.submitting = true;
 	char_submit(device, &task->tty);

@@ -7,7 +7,16 @@
 #include "swdev_impl.h"
 #include "swdev_types.h"
 
-enum { T_IN = 0, T_OUT = 1, T_FLUSH = 4, T_GET_ID = 8 };
+enum {
+	T_IN = 0,
+	T_OUT = 1,
+	T_FLUSH = 4,
+	T_GET_ID = 8,
+	T_GET_LIFETIME = 10,
+	T_DISCARD = 11,
+	T_WRITE_ZEROES = 13,
+	T_SECURE_ERASE = 14
+};
 enum { SECTOR = 512, HEADER = 16 };
 
 /* "Block Device / Device configuration layout" */
@@ -24,7 +33,12 @@ static const struct swdev_field fields[] = {
          .count = 1,
          .feature = BLK_F_CONFIG_WCE,
          .writable = true,
-         .after_features_ok = true}, /* writeback */
+         .after_features_ok = true},                                           /* writeback */
+	{.offset = 34, .width = 2, .count = 1, .feature = BLK_F_MQ},           /* num_queues */
+	{.offset = 36, .width = 4, .count = 3, .feature = BLK_F_DISCARD},      /* max_discard_sectors, _seg, alignment */
+	{.offset = 48, .width = 4, .count = 2, .feature = BLK_F_WRITE_ZEROES}, /* max_write_zeroes_sectors, _seg */
+	{.offset = 56, .width = 1, .count = 1, .feature = BLK_F_WRITE_ZEROES}, /* write_zeroes_may_unmap */
+	{.offset = 60, .width = 4, .count = 3, .feature = BLK_F_SECURE_ERASE}, /* max_secure_erase_sectors, _seg, alignment */
 	{.width = 0},
 };
 
@@ -38,6 +52,11 @@ static void init(struct swdev *dev)
 	put32(dev->config + 12, 126);  /* seg_max */
 	put32(dev->config + 20, SECTOR);
 	put32(dev->config + 28, 8); /* opt_io_size */
+	put16(dev->config + 34, 1);
+	for (unsigned at = 36; at <= 60; at += 12) { /* discard, write zeroes, secure erase: 64 sectors, one segment */
+		put32(dev->config + at, 64);
+		put32(dev->config + at + 4, 1);
+	}
 }
 
 static void release(struct swdev *dev)
@@ -144,6 +163,45 @@ static uint8_t flush(struct swdev *dev, const struct swdev_chain *chain, uint64_
 	return BLK_OK;
 }
 
+static uint8_t get_lifetime(struct swdev *dev, const struct swdev_chain *chain)
+{
+	if (!swdev_has(dev, BLK_F_LIFETIME) || chain->writable_bytes != 6 + 1)
+		swdev_violation(dev, "get-lifetime with %llu writable bytes", (unsigned long long)chain->writable_bytes);
+	swdev_chain_write(chain, 0, "\x01\0\x02\0\x03\0", 6);
+	return BLK_OK;
+}
+
+/* One segment: zeroes, or for a discard what nobody may rely on. */
+static uint8_t range(struct swdev *dev, const struct swdev_chain *chain, uint32_t type, uint64_t header_sector)
+{
+	unsigned feature = type == T_DISCARD ? BLK_F_DISCARD : type == T_WRITE_ZEROES ? BLK_F_WRITE_ZEROES : BLK_F_SECURE_ERASE;
+	unsigned limits = type == T_DISCARD ? 36 : type == T_WRITE_ZEROES ? 48 : 60;
+	uint8_t segment[16];
+	uint64_t sector;
+	uint32_t count, flags;
+
+	if (!swdev_has(dev, feature))
+		swdev_violation(dev, "a request of type %u, which is not negotiated", type);
+	if (header_sector || chain->readable_bytes != HEADER + sizeof(segment) || chain->writable_bytes != 1)
+		swdev_violation(dev, "a request of type %u with %llu readable and %llu writable bytes, sector %llu", type,
+		                (unsigned long long)chain->readable_bytes, (unsigned long long)chain->writable_bytes,
+		                (unsigned long long)header_sector);
+	swdev_chain_read(chain, HEADER, segment, sizeof(segment));
+	memcpy(&sector, segment, sizeof(sector));
+	count = get32(segment + 8);
+	flags = get32(segment + 12);
+	if (flags > 1 || (flags && type != T_WRITE_ZEROES))
+		swdev_violation(dev, "a request of type %u with flags %#x", type, flags);
+	if (count > get32(dev->config + limits))
+		swdev_violation(dev, "a request of type %u for %u sectors, %u are allowed", type, count,
+		                get32(dev->config + limits));
+	if (!check_range(dev, sector, (uint64_t)count * SECTOR) || swdev_has(dev, BLK_F_RO))
+		return BLK_IOERR;
+	swdev_disk(dev)->ranges++;
+	memset(swdev_disk(dev)->bytes + sector * SECTOR, type == T_DISCARD ? 0xd5 : 0, (size_t)count * SECTOR);
+	return BLK_OK;
+}
+
 static bool serve(struct swdev_queue *queue, struct swdev_chain *chain, uint32_t *written)
 {
 	struct swdev *dev = queue->dev;
@@ -176,6 +234,14 @@ static bool serve(struct swdev_queue *queue, struct swdev_chain *chain, uint32_t
 		case T_GET_ID:
 			status = get_id(dev, chain);
 			break;
+		case T_GET_LIFETIME:
+			status = get_lifetime(dev, chain);
+			break;
+		case T_DISCARD:
+		case T_WRITE_ZEROES:
+		case T_SECURE_ERASE:
+			status = range(dev, chain, get32(header), sector);
+			break;
 		default:
 			swdev_violation(dev, "a request of type %u", get32(header));
 			status = BLK_UNSUPP;
@@ -193,7 +259,7 @@ const struct swdev_type swdev_blk = {
 	.features = FEATURE(BLK_F_SIZE_MAX) | FEATURE(BLK_F_SEG_MAX) | FEATURE(BLK_F_BLK_SIZE) | FEATURE(BLK_F_FLUSH) |
                     FEATURE(BLK_F_TOPOLOGY),
 	.fields = fields,
-	.config_size = 60,
+	.config_size = 72,
 	.init = init,
 	.free = release,
 	.serve = serve,

@@ -14,7 +14,13 @@ enum {
 	BLK_F_BLK_SIZE = 6,
 	BLK_F_FLUSH = 9,
 	BLK_F_TOPOLOGY = 10,
-	BLK_F_CONFIG_WCE = 11
+	BLK_F_CONFIG_WCE = 11,
+	BLK_F_MQ = 12,
+	BLK_F_DISCARD = 13,
+	BLK_F_WRITE_ZEROES = 14,
+	BLK_F_LIFETIME = 15,
+	BLK_F_SECURE_ERASE = 16,
+	BLK_F_ZONED = 17,
 };
 enum { BLK_OK = 0, BLK_IOERR = 1, BLK_UNSUPP = 2 };
 
@@ -23,8 +29,8 @@ struct swdev_disk {
 	uint64_t sectors;
 	unsigned fail; /* that many requests from now on end with fail_status */
 	uint8_t fail_status;
-	uint64_t reads, writes, flushes, ids, failed; /* requests */
-	uint32_t max_segments, max_segment_bytes;     /* largest seen */
+	uint64_t reads, writes, flushes, ids, failed, ranges; /* requests */
+	uint32_t max_segments, max_segment_bytes;             /* largest seen */
 };
 static inline struct swdev_disk *swdev_disk(struct swdev *dev) { return dev->state; }
 void swdev_disk_resize(struct swdev *dev,

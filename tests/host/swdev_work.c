@@ -55,7 +55,7 @@ static void segment(struct swdev_item *item, uint8_t *memory)
 	uint32_t at = 0;
 
 	for (unsigned i = 0; i < SWDEV_ITEM_SEGMENTS; i++) {
-		item->segments[i] = (struct block_segment){memory + at, cuts[i]};
+		item->segments[i] = (struct dma_buf){memory + at, cuts[i]};
 		at += cuts[i];
 	}
 }
@@ -63,7 +63,7 @@ static void segment(struct swdev_item *item, uint8_t *memory)
 static void block_done(struct block_request *request)
 {
 	struct swdev_item *item = request->context;
-	struct block_device *device = request->device;
+	struct block_device *device = request->home->queue->device;
 
 	if (request->status == 0 && !item->reading && item->index % 4 != 3) {
 		item->reading = true;

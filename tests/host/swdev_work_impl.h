@@ -24,7 +24,7 @@ struct swdev_item {
 		struct entropy_request entropy;
 		struct char_request tty;
 	};
-	struct block_segment segments[SWDEV_ITEM_SEGMENTS];
+	struct dma_buf segments[SWDEV_ITEM_SEGMENTS];
 	uint8_t *out, *in;
 	unsigned index, ends;
 	bool reading, failed;

@@ -103,7 +103,7 @@ static void whole_disk(void **state)
 
 struct operation {
 	struct block_request request;
-	struct block_segment segments[70];
+	struct dma_buf segments[70];
 	uint8_t *memory;
 	uint32_t bytes;
 	unsigned slot, ended;
@@ -136,7 +136,7 @@ static unsigned cut(struct operation *op)
 		uint32_t length = count + 1 == ARRAY_SIZE(op->segments) ? op->bytes - at : 1 + next_random() % 1500;
 
 		length = length > op->bytes - at ? op->bytes - at : length;
-		op->segments[count++] = (struct block_segment){op->memory + at, length};
+		op->segments[count++] = (struct dma_buf){op->memory + at, length};
 		at += length;
 	}
 	return count;
@@ -304,6 +304,114 @@ static void read_only(void **state)
 	unplug(dev);
 }
 
+static void operations_without_data(void **state)
+{
+	static const struct {
+		enum block_op op;
+		unsigned feature;
+		uint8_t leaves;
+	} cases[] = {{BLOCK_DISCARD, BLK_F_DISCARD, 0xd5},
+	             {BLOCK_WRITE_ZEROES, BLK_F_WRITE_ZEROES, 0},
+	             {BLOCK_SECURE_ERASE, BLK_F_SECURE_ERASE, 0}};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct swdev *dev = disk();
+		struct block_device *device;
+
+		put32(dev->config + 44, 16); /* discard_sector_alignment */
+		dev->offered |= FEATURE(cases[i].feature);
+		device = block_of(plug(dev));
+		memset(memory, 0x77, MEMORY);
+		assert_int_equal(block_io(device, BLOCK_WRITE, 0, memory, 256 * 512), 0);
+		/* 64 sectors at most in a part; a discard is cut at 16, 80, ... */
+		assert_int_equal(block_range(device, cases[i].op, 9, 200), 0);
+		assert_int_equal(swdev_disk(dev)->ranges, 4);
+		assert_int_equal(block_io(device, BLOCK_READ, 0, memory, 256 * 512), 0);
+		for (unsigned k = 0; k < 256 * 512; k++)
+			assert_int_equal(memory[k], k / 512 >= 9 && k / 512 < 209 ? cases[i].leaves : 0x77);
+		assert_int_equal(block_range(device, cases[i].op, device->capacity - 8, 16), -ERANGE);
+		assert_int_equal(block_range(device, cases[i].op, 0, 0), -EINVAL);
+		assert_int_equal(block_io(device, cases[i].op, 0, memory, 512), -EINVAL);
+		assert_int_equal(block_range(device, cases[(i + 1) % ARRAY_SIZE(cases)].op, 0, 8), -ENOTSUP);
+		swdev_disk(dev)->fail = 1;
+		swdev_disk(dev)->fail_status = BLK_IOERR;
+		assert_int_equal(block_range(device, cases[i].op, 9, 200), -EIO);
+		unplug(dev);
+	}
+}
+
+/* No segments, or no sectors: as if it were not offered. On a zoned device nothing is discarded. */
+static void operations_that_cannot_be(void **state)
+{
+	struct swdev *dev = disk();
+
+	(void)state;
+	dev->offered |= FEATURE(BLK_F_DISCARD) | FEATURE(BLK_F_WRITE_ZEROES) | FEATURE(BLK_F_SECURE_ERASE) | FEATURE(BLK_F_ZONED);
+	put32(dev->config + 48, 0);
+	put32(dev->config + 64, 0);
+	plug(dev);
+	assert_false(dev->accepted & FEATURE(BLK_F_DISCARD));
+	assert_int_equal(block_range(block_of(dev), BLOCK_DISCARD, 0, 8), -ENOTSUP);
+	assert_int_equal(block_range(block_of(dev), BLOCK_WRITE_ZEROES, 0, 8), -ENOTSUP);
+	assert_int_equal(block_range(block_of(dev), BLOCK_SECURE_ERASE, 0, 8), -ENOTSUP);
+	assert_int_equal(swdev_disk(dev)->ranges, 0);
+	unplug(dev);
+}
+
+static void lifetime(void **state)
+{
+	static const uint8_t expected[BLOCK_LIFETIME_BYTES] = {1, 0, 2, 0, 3, 0};
+	struct swdev *dev = plug(disk());
+
+	(void)state;
+	assert_int_equal(block_io(block_of(dev), BLOCK_GET_LIFETIME, 0, memory, BLOCK_LIFETIME_BYTES), -ENOTSUP);
+	unplug(dev);
+	dev = disk();
+	dev->offered |= FEATURE(BLK_F_LIFETIME);
+	plug(dev);
+	assert_int_equal(block_io(block_of(dev), BLOCK_GET_LIFETIME, 0, memory, BLOCK_LIFETIME_BYTES), 0);
+	assert_memory_equal(memory, expected, sizeof(expected));
+	unplug(dev);
+}
+
+static void write_cache_switch(void **state)
+{
+	struct swdev *dev = plug(disk());
+
+	(void)state;
+	assert_true(block_of(dev)->writeback); /* it can flush, so there may be something to flush */
+	assert_int_equal(block_set_writeback(block_of(dev), false), -ENOTSUP);
+	unplug(dev);
+	dev = disk();
+	dev->offered |= FEATURE(BLK_F_CONFIG_WCE);
+	dev->config[32] = 1;
+	plug(dev);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(block_set_writeback(block_of(dev), i % 2), 0);
+		assert_int_equal(dev->config[32], i % 2);
+		assert_int_equal(block_of(dev)->writeback, i % 2);
+	}
+	unplug(dev);
+}
+
+/* Polled, the device is not to interrupt; nor is it once the queue was reset. */
+static void polling(void **state)
+{
+	struct swdev *dev = plug(disk());
+	uint64_t before = device_find(dev->vdev->name)->interrupts(device_find(dev->vdev->name));
+
+	(void)state;
+	assert_int_equal(block_poll(block_of(dev), true), 0);
+	loop_turn(false, 0);
+	for (unsigned i = 0; i < 100; i++)
+		assert_int_equal(block_io(block_of(dev), BLOCK_READ, i, memory, 512), 0);
+	assert_int_equal(device_find(dev->vdev->name)->interrupts(device_find(dev->vdev->name)), before);
+	assert_int_equal(block_poll(block_of(dev), false), 0);
+	assert_int_equal(block_io(block_of(dev), BLOCK_READ, 0, memory, 512), 0);
+	unplug(dev);
+}
+
 static void flush_and_id(void **state)
 {
 	struct swdev *dev = plug(disk());
@@ -375,7 +483,7 @@ static void removal_under_load(void **state)
 {
 	struct swdev *dev = disk();
 	struct block_request requests[50];
-	struct block_segment segment = {memory, 65536};
+	struct dma_buf segment = {memory, 65536};
 
 	(void)state;
 	dev->dead = true;
@@ -396,10 +504,22 @@ static void removal_under_load(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(whole_disk),       cmocka_unit_test(random_operations),  cmocka_unit_test(limits_are_kept),
-		cmocka_unit_test(queue_sizes),      cmocka_unit_test(bad_requests),       cmocka_unit_test(device_errors),
-		cmocka_unit_test(read_only),        cmocka_unit_test(flush_and_id),       cmocka_unit_test(large_blocks),
-		cmocka_unit_test(capacity_changes), cmocka_unit_test(removal_under_load),
+		cmocka_unit_test(whole_disk),
+		cmocka_unit_test(random_operations),
+		cmocka_unit_test(limits_are_kept),
+		cmocka_unit_test(queue_sizes),
+		cmocka_unit_test(bad_requests),
+		cmocka_unit_test(device_errors),
+		cmocka_unit_test(read_only),
+		cmocka_unit_test(flush_and_id),
+		cmocka_unit_test(large_blocks),
+		cmocka_unit_test(capacity_changes),
+		cmocka_unit_test(removal_under_load),
+		cmocka_unit_test(operations_without_data),
+		cmocka_unit_test(operations_that_cannot_be),
+		cmocka_unit_test(lifetime),
+		cmocka_unit_test(write_cache_switch),
+		cmocka_unit_test(polling),
 	};
 
 	swdev_machine(64u << 20);

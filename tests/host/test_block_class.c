@@ -13,10 +13,20 @@
 #define DISK_SECTORS 4096u
 #define HELD_MAX 64u
 
+/* A part, as it was posted. */
+struct part {
+	struct block_request *request;
+	uint64_t sector;
+	uint32_t sectors;
+	unsigned segment_count;
+	struct dma_buf segments[BLOCK_PART_SEGMENTS];
+};
+
 struct fake {
 	struct block_device block;
+	struct block_queue queue, *queues[1];
 	uint8_t disk[DISK_SECTORS * BLOCK_SECTOR];
-	struct block_part held[HELD_MAX];
+	struct part held[HELD_MAX];
 	unsigned held_count, room, posted;
 	int refuse;          /* what post() answers instead of 0 */
 	uint64_t bad_sector; /* parts that touch it end in -EIO */
@@ -27,10 +37,13 @@ static struct fake fake;
 static uint64_t random_state;
 static unsigned done_count;
 
-static int fake_post(struct block_device *device, const struct block_part *part)
+static int fake_post(struct block_queue *queue, struct block_request *request, uint64_t sector, const struct dma_buf *segments,
+                     unsigned segment_count, uint32_t sectors)
 {
+	const struct block_device *device = queue->device;
 	const struct block_limits *limits = &device->limits;
-	enum block_op op = part->request->op;
+	struct part *part = &fake.held[fake.held_count];
+	enum block_op op = request->op;
 	uint64_t bytes = 0;
 
 	assert_ptr_equal(device, &fake.block);
@@ -38,50 +51,67 @@ static int fake_post(struct block_device *device, const struct block_part *part)
 		return fake.refuse;
 	if (fake.held_count == fake.room)
 		return -ENOSPC;
-	for (unsigned i = 0; i < part->segment_count; i++) {
-		assert_true(part->segments[i].length > 0);
-		assert_true(!limits->max_segment_bytes || part->segments[i].length <= limits->max_segment_bytes);
-		bytes += part->segments[i].length;
+	for (unsigned i = 0; i < segment_count; i++) {
+		assert_true(segments[i].len > 0);
+		assert_true(!limits->max_segment_bytes || segments[i].len <= limits->max_segment_bytes);
+		bytes += segments[i].len;
 	}
-	assert_int_equal(bytes, part->bytes);
-	assert_true(part->segment_count <= (limits->max_segments ? limits->max_segments : BLOCK_PART_SEGMENTS));
+	assert_true(segment_count <= (limits->max_segments ? limits->max_segments : BLOCK_PART_SEGMENTS));
 	if (op == BLOCK_READ || op == BLOCK_WRITE) {
 		assert_true(bytes > 0);
-		assert_int_equal(bytes % device->block_size, 0);
-		assert_int_equal(part->sector % (device->block_size / BLOCK_SECTOR), 0);
-		assert_true(part->sector + bytes / BLOCK_SECTOR <= device->capacity);
+		assert_int_equal(bytes, (uint64_t)sectors * BLOCK_SECTOR);
 	}
-	fake.held[fake.held_count++] = *part;
+	if (op == BLOCK_READ || op == BLOCK_WRITE || op >= BLOCK_DISCARD) {
+		assert_int_equal(sectors * (uint64_t)BLOCK_SECTOR % device->block_size, 0);
+		assert_int_equal(sector % (device->block_size / BLOCK_SECTOR), 0);
+		assert_true(sector + sectors <= device->capacity);
+	}
+	*part = (struct part){.request = request, .sector = sector, .sectors = sectors, .segment_count = segment_count};
+	if (segment_count)
+		memcpy(part->segments, segments, segment_count * sizeof(*segments));
+	fake.held_count++;
 	fake.posted++;
 	return 0;
 }
 
-static const struct block_ops fake_ops = {.post = fake_post};
+static unsigned fake_post_simple(struct block_queue *queue, struct block_request *const requests[], unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		const struct block_request *request = requests[i];
 
-static void carry_out(const struct block_part *part)
+		assert_int_equal(request->segment_count, 1);
+		if (fake_post(queue, requests[i], request->sector, request->segments, 1, request->segments->len / BLOCK_SECTOR))
+			return i;
+	}
+	return count;
+}
+
+static const struct block_ops fake_ops = {.post = fake_post, .post_simple = fake_post_simple};
+
+static void carry_out(const struct part *part)
 {
 	uint8_t *at = fake.disk + part->sector * BLOCK_SECTOR;
 
-	for (unsigned i = 0; i < part->segment_count; at += part->segments[i++].length) {
+	for (unsigned i = 0; i < part->segment_count; at += part->segments[i++].len) {
 		if (part->request->op == BLOCK_WRITE)
-			memcpy(at, part->segments[i].memory, part->segments[i].length);
+			memcpy(at, part->segments[i].addr, part->segments[i].len);
 		else if (part->request->op == BLOCK_READ)
-			memcpy(part->segments[i].memory, at, part->segments[i].length);
+			memcpy(part->segments[i].addr, at, part->segments[i].len);
 		else
-			memcpy(part->segments[i].memory, "an id of twenty byte", part->segments[i].length);
+			memcpy(part->segments[i].addr, "an id of twenty byte", part->segments[i].len);
 	}
 }
 
 /* End held part `index`. */
 static void complete(unsigned index)
 {
-	struct block_part part = fake.held[index];
-	bool bad = part.sector <= fake.bad_sector && fake.bad_sector < part.sector + part.bytes / BLOCK_SECTOR;
+	struct part part = fake.held[index];
+	bool bad = part.sector <= fake.bad_sector && fake.bad_sector < part.sector + part.sectors;
 
 	fake.held[index] = fake.held[--fake.held_count];
 	if (!bad)
 		carry_out(&part);
-	block_part_done(&fake.block, part.request, bad ? -EIO : 0);
+	block_part_done(&fake.queue, part.request, bad ? -EIO : 0);
 }
 
 static void run_events(void)
@@ -96,7 +126,7 @@ static void complete_all(void)
 	do {
 		while (fake.held_count)
 			complete((unsigned)(next_random(&random_state) % fake.held_count));
-		block_pump(&fake.block);
+		block_pump(&fake.queue);
 		run_events();
 	} while (fake.held_count);
 }
@@ -113,6 +143,7 @@ static void note_done(struct block_request *request)
 static void submit(struct block_request *request)
 {
 	fake.in_submit = true;
+	block_update(&fake.block);
 	block_submit(&fake.block, request);
 	fake.in_submit = false;
 }
@@ -132,8 +163,8 @@ static int set_up(void **state)
 	fake.bad_sector = UINT64_MAX;
 	random_state = 88172645463325252u;
 	done_count = 0;
-	block_register(&fake.block);
-	return 0;
+	fake.queues[0] = &fake.queue;
+	return block_register(&fake.block, fake.queues, 1);
 }
 
 static int tear_down(void **state)
@@ -144,7 +175,7 @@ static int tear_down(void **state)
 	return 0;
 }
 
-static struct block_request transfer(enum block_op op, uint64_t sector, const struct block_segment *segments, unsigned count)
+static struct block_request transfer(enum block_op op, uint64_t sector, const struct dma_buf *segments, unsigned count)
 {
 	return (struct block_request){.op = op, .sector = sector, .segments = segments, .segment_count = count, .done = note_done};
 }
@@ -164,14 +195,14 @@ static int carry(struct block_request request)
 /* ---- cutting ---- */
 
 /* Cut `bytes` of memory into at most `max` segments of random lengths. */
-static unsigned scatter(struct block_segment *segments, unsigned max, uint8_t *memory, uint32_t bytes)
+static unsigned scatter(struct dma_buf *segments, unsigned max, uint8_t *memory, uint32_t bytes)
 {
 	unsigned count = 0;
 
 	while (bytes) {
 		uint32_t length = count + 1 == max ? bytes : 1 + (uint32_t)(next_random(&random_state) % MIN(bytes, 3000u));
 
-		segments[count++] = (struct block_segment){memory, length};
+		segments[count++] = (struct dma_buf){memory, length};
 		memory += length;
 		bytes -= length;
 	}
@@ -184,7 +215,7 @@ static void test_cutting(void **state)
 	static const uint32_t max_segments[] = {0, 1, 2, 3, 7, 126, 128}, max_bytes[] = {0, 512, 1000, 4096, 65536};
 	static const uint32_t block_sizes[] = {512, 1024, 4096};
 	static uint8_t out[256 * 1024], in[sizeof(out)];
-	struct block_segment segments[40];
+	struct dma_buf segments[40];
 	unsigned carried = 0;
 
 	(void)state;
@@ -212,14 +243,14 @@ static void test_cutting(void **state)
 	assert_true(carried > 500);
 }
 
-static void expect_part(const struct block_part *part, uint64_t sector, const uint8_t *first, const char *lengths)
+static void expect_part(const struct part *part, uint64_t sector, const uint8_t *first, const char *lengths)
 {
 	char text[64] = "";
 
 	for (unsigned i = 0; i < part->segment_count; i++)
-		snprintf(text + strlen(text), sizeof(text) - strlen(text), i ? " %u" : "%u", part->segments[i].length);
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), i ? " %u" : "%u", part->segments[i].len);
 	assert_string_equal(text, lengths);
-	assert_ptr_equal(part->segments[0].memory, first);
+	assert_ptr_equal(part->segments[0].addr, first);
 	assert_int_equal(part->sector, sector);
 }
 
@@ -227,7 +258,7 @@ static void expect_part(const struct block_part *part, uint64_t sector, const ui
 static void test_parts(void **state)
 {
 	static uint8_t memory[2560];
-	struct block_segment segments[] = {{memory, 1300}, {memory + 1300, 36}, {memory + 1336, 1224}};
+	struct dma_buf segments[] = {{memory, 1300}, {memory + 1300, 36}, {memory + 1336, 1224}};
 	struct block_request request = transfer(BLOCK_READ, 8, segments, 3);
 
 	(void)state;
@@ -237,12 +268,12 @@ static void test_parts(void **state)
 	assert_int_equal(fake.held_count, 1);
 	expect_part(&fake.held[0], 8, memory, "700 324");
 	complete(0);
-	block_pump(&fake.block);
+	block_pump(&fake.queue);
 	assert_int_equal(fake.held_count, 1);
-	expect_part(&fake.held[0], 10, fake.block.bounce, "512");
+	expect_part(&fake.held[0], 10, fake.queue.bounce, "512");
 	memset(fake.disk + 10 * 512, 0x77, 512);
 	complete(0);
-	block_pump(&fake.block);
+	block_pump(&fake.queue);
 	assert_int_equal(memory[1023], 0);
 	for (unsigned i = 1024; i < 1536; i++)
 		assert_int_equal(memory[i], 0x77);
@@ -269,8 +300,8 @@ static void test_parts(void **state)
 static void test_refusals(void **state)
 {
 	static uint8_t memory[4096];
-	struct block_segment block = {memory, 512}, half = {memory, 256}, nothing = {memory, 0}, nowhere = {NULL, 512};
-	struct block_segment large[] = {{memory, 4096}, {memory, UINT32_MAX - 511}};
+	struct dma_buf block = {memory, 512}, half = {memory, 256}, nothing = {memory, 0}, nowhere = {NULL, 512};
+	struct dma_buf large[] = {{memory, 4096}, {memory, UINT32_MAX - 511}};
 
 	(void)state;
 	assert_int_equal(carry(transfer(BLOCK_READ, 0, &half, 1)), -EINVAL);
@@ -300,7 +331,7 @@ static void test_refusals(void **state)
 static void test_flush_and_id(void **state)
 {
 	char id[BLOCK_ID_BYTES + 1] = "";
-	struct block_segment segment = {id, BLOCK_ID_BYTES};
+	struct dma_buf segment = {id, BLOCK_ID_BYTES};
 
 	(void)state;
 	assert_int_equal(carry(transfer(BLOCK_GET_ID, 99, &segment, 1)), 0);
@@ -309,7 +340,7 @@ static void test_flush_and_id(void **state)
 	submit(&flush);
 	assert_int_equal(fake.held_count, 1);
 	assert_int_equal(fake.held[0].segment_count, 0);
-	assert_int_equal(fake.held[0].bytes, 0);
+	assert_int_equal(fake.held[0].sectors, 0);
 	complete_all();
 	assert_int_equal(flush.status, 0);
 	fake.block.can_flush = false;
@@ -322,7 +353,7 @@ static void test_flush_and_id(void **state)
 static void test_room(void **state)
 {
 	static uint8_t memory[16 * 512];
-	struct block_segment segment = {memory, 2048};
+	struct dma_buf segment = {memory, 2048};
 	struct block_request requests[20];
 	unsigned each[20] = {0};
 
@@ -338,7 +369,7 @@ static void test_room(void **state)
 	/* Parts come in order of submission, whenever there is room. */
 	for (unsigned next = 3; next < 80; next++) {
 		complete(next % 3);
-		block_pump(&fake.block);
+		block_pump(&fake.queue);
 		assert_int_equal(fake.held_count, 3);
 		assert_int_equal(fake.held[2].sector, next);
 	}
@@ -351,7 +382,7 @@ static void test_room(void **state)
 static void test_error_in_the_middle(void **state)
 {
 	static uint8_t memory[8 * 512];
-	struct block_segment segment = {memory, sizeof(memory)}, block = {memory, 512};
+	struct dma_buf segment = {memory, sizeof(memory)}, block = {memory, 512};
 	struct block_request bad = transfer(BLOCK_WRITE, 0, &segment, 1), good = transfer(BLOCK_READ, 100, &block, 1);
 
 	(void)state;
@@ -361,7 +392,7 @@ static void test_error_in_the_middle(void **state)
 	submit(&bad);
 	submit(&good);
 	complete(1); /* the bad one: no more parts of it, but it lasts until the other two end */
-	block_pump(&fake.block);
+	block_pump(&fake.queue);
 	run_events();
 	assert_int_equal(done_count, 0);
 	assert_int_equal(fake.posted, 4);
@@ -390,14 +421,14 @@ static void test_error_in_the_middle(void **state)
 static void test_capacity_shrinks(void **state)
 {
 	static uint8_t memory[4 * 512];
-	struct block_segment segment = {memory, sizeof(memory)};
+	struct dma_buf segment = {memory, sizeof(memory)};
 	struct block_request request = transfer(BLOCK_READ, 10, &segment, 1);
 
 	(void)state;
 	fake.room = 1;
 	fake.block.limits = (struct block_limits){1, 512};
 	submit(&request);
-	fake.block.capacity = 12;
+	fake.block.capacity = 12; /* may change at any time */
 	complete_all();
 	assert_int_equal(request.status, -ERANGE);
 	assert_int_equal(fake.posted, 2);
@@ -408,7 +439,7 @@ static void test_capacity_shrinks(void **state)
 static void test_restart(void **state)
 {
 	static uint8_t memory[4 * 512];
-	struct block_segment segment = {memory, sizeof(memory)};
+	struct dma_buf segment = {memory, sizeof(memory)};
 	struct block_request half_cut = transfer(BLOCK_READ, 0, &segment, 1), waiting = transfer(BLOCK_READ, 8, &segment, 1);
 
 	(void)state;
@@ -418,12 +449,12 @@ static void test_restart(void **state)
 	submit(&waiting);
 	fake.refuse = -ENOSPC;
 	while (fake.held_count)
-		block_part_done(&fake.block, fake.held[--fake.held_count].request, -EIO);
+		block_part_done(&fake.queue, fake.held[--fake.held_count].request, -EIO);
 	run_events();
 	assert_int_equal(done_count, 1);
 	assert_int_equal(half_cut.status, -EIO);
 	fake.refuse = 0;
-	block_pump(&fake.block);
+	block_pump(&fake.queue);
 	complete_all();
 	assert_int_equal(done_count, 2);
 	assert_int_equal(waiting.status, 0);
@@ -433,7 +464,7 @@ static void test_restart(void **state)
 static void test_again(void **state)
 {
 	static uint8_t memory[4 * 512];
-	struct block_segment segment = {memory, sizeof(memory)};
+	struct dma_buf segment = {memory, sizeof(memory)};
 	struct block_request cut = transfer(BLOCK_READ, 0, &segment, 1), half_cut = transfer(BLOCK_WRITE, 8, &segment, 1);
 	struct block_request bad = transfer(BLOCK_READ, 16, &segment, 1);
 
@@ -443,15 +474,15 @@ static void test_again(void **state)
 	submit(&cut);
 	submit(&half_cut);
 	complete(1);
-	block_pump(&fake.block); /* so that 3 parts of each are in flight, and one of the second is to come */
+	block_pump(&fake.queue); /* so that 3 parts of each are in flight, and one of the second is to come */
 	fake.refuse = -ENOSPC;
 	while (fake.held_count)
-		block_part_done(&fake.block, fake.held[--fake.held_count].request, -EAGAIN);
+		block_part_done(&fake.queue, fake.held[--fake.held_count].request, -EAGAIN);
 	run_events();
 	assert_int_equal(done_count, 0);
 	fake.refuse = 0;
 	fake.posted = 0;
-	block_pump(&fake.block);
+	block_pump(&fake.queue);
 	complete_all();
 	assert_int_equal(fake.posted, 8);
 	assert_int_equal(done_count, 2);
@@ -460,8 +491,8 @@ static void test_again(void **state)
 
 	/* An error is final all the same. */
 	submit(&bad);
-	block_part_done(&fake.block, fake.held[--fake.held_count].request, -EAGAIN);
-	block_part_done(&fake.block, fake.held[--fake.held_count].request, -EIO);
+	block_part_done(&fake.queue, fake.held[--fake.held_count].request, -EAGAIN);
+	block_part_done(&fake.queue, fake.held[--fake.held_count].request, -EIO);
 	complete_all();
 	assert_int_equal(done_count, 3);
 	assert_int_equal(bad.status, -EIO);
@@ -470,7 +501,7 @@ static void test_again(void **state)
 /* ---- done() ---- */
 
 static struct block_request chained;
-static struct block_segment chained_segment;
+static struct dma_buf chained_segment;
 static int nested_status;
 
 static void submit_next(struct block_request *request)
@@ -488,7 +519,7 @@ static bool complete_when_idle(void)
 	if (!fake.held_count)
 		return false;
 	complete(0);
-	block_pump(&fake.block);
+	block_pump(&fake.queue);
 	return true;
 }
 
@@ -507,7 +538,7 @@ static void test_done_may_go_on(void **state)
 	static uint8_t memory[512];
 
 	(void)state;
-	chained_segment = (struct block_segment){memory, 512};
+	chained_segment = (struct dma_buf){memory, 512};
 	chained = transfer(BLOCK_READ, 0, &chained_segment, 1);
 	chained.done = submit_next;
 	submit(&chained);
@@ -540,12 +571,13 @@ static void resubmit_once(struct block_request *request)
 static void test_removal(void **state)
 {
 	static uint8_t memory[512];
-	struct block_segment segment = {memory, 512};
+	struct dma_buf segment = {memory, 512};
 	struct block_request requests[3];
+	static struct block_queue other_queue, *other_queues[] = {&other_queue};
 	struct block_device other = {.node.name = "blk1", .ops = &fake_ops, .block_size = 512};
 
 	(void)state;
-	block_register(&other);
+	assert_int_equal(block_register(&other, other_queues, 1), 0);
 	assert_ptr_equal(block_find(NULL), &fake.block);
 	assert_ptr_equal(block_find("blk1"), &other);
 	assert_null(block_find("blk2"));
@@ -564,7 +596,7 @@ static void test_removal(void **state)
 		assert_int_equal(requests[i].status, -ENODEV);
 	assert_ptr_equal(block_find(NULL), &other);
 	block_unregister(&other);
-	block_register(&fake.block); /* for tear_down() */
+	assert_int_equal(block_register(&fake.block, fake.queues, 1), 0); /* for tear_down() */
 }
 
 int main(void)

@@ -125,7 +125,7 @@ static void capacity_shrinks_under_a_request(void **state)
 	for (unsigned i = 0; i < 2; i++) {
 		struct swdev *dev = disk();
 		struct block_device *device;
-		struct block_segment segment = {memory, MEMORY};
+		struct dma_buf segment = {memory, MEMORY};
 		struct block_request request = {.op = i ? BLOCK_WRITE : BLOCK_READ, .segments = &segment, .segment_count = 1};
 
 		request.done = note_end;
@@ -156,7 +156,7 @@ static void data_is_whole_sectors(void **state)
 {
 	struct swdev *dev = disk();
 	struct block_device *device;
-	struct block_segment segments[64];
+	struct dma_buf segments[64];
 	struct block_request request;
 	unsigned count = 0;
 
@@ -166,7 +166,7 @@ static void data_is_whole_sectors(void **state)
 	device = plug(dev, &swdev_direct);
 	for (uint32_t at = 0, length; at < 10240; at += length, count++) {
 		length = MIN(1 + count * 13, 10240 - at);
-		segments[count] = (struct block_segment){memory + at, length};
+		segments[count] = (struct dma_buf){memory + at, length};
 	}
 	for (unsigned i = 0; i < 2; i++) {
 		request = (struct block_request){.op = i ? BLOCK_READ : BLOCK_WRITE,

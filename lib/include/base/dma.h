@@ -19,6 +19,12 @@ typedef uint64_t dma_addr_t;
 /* A backend maps as much in one piece, at least while nothing else is mapped. */
 #define DMA_PIECE_MAX 65536u
 
+/* A piece of memory for a device: RAM, contiguous, any alignment. */
+struct dma_buf {
+	void *addr;
+	uint32_t len; /* bytes, not 0 */
+};
+
 enum dma_dir { DMA_TO_DEVICE, DMA_FROM_DEVICE };
 
 struct dma_device;

@@ -1,0 +1,89 @@
+/*
+ * The faster ways in and out of a virtqueue: bursts of single buffers, and framed requests.
+ *
+ * The engines have loops for plain rings, where a request is one ring descriptor (of its own, or for a table) and nothing is mapped. All
+ * other rings get the same by virtq_add() and virtq_harvest(), one at a time.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include <virtio/burst.h>
+
+unsigned virtq_add_burst(struct virtq *vq, void *const tokens[], const struct virtq_buf bufs[], unsigned count, bool writable)
+{
+	struct virtq_ring *q = virtq_ring_of(vq);
+	unsigned i = 0;
+
+	if (likely(q->plain)) {
+		if (unlikely(vq->closed))
+			return 0;
+		i = MIN(count, q->vq.free_count);
+		if (vq->packed)
+			packed_add_burst(q, tokens, bufs, i, writable);
+		else
+			split_add_burst(q, tokens, bufs, i, writable);
+		return i;
+	}
+	while (i < count && !virtq_add(vq, &bufs[i], !writable, writable, tokens[i]))
+		i++;
+	return i;
+}
+
+unsigned virtq_harvest_burst(struct virtq *vq, void *tokens[], uint32_t lens[], unsigned count)
+{
+	struct virtq_ring *q = virtq_ring_of(vq);
+	unsigned i = 0;
+
+	if (unlikely(vq->broken))
+		return 0;
+	if (likely(q->plain))
+		return vq->packed ? packed_harvest_burst(q, tokens, lens, count) : split_harvest_burst(q, tokens, lens, count);
+	while (i < count && (tokens[i] = virtq_harvest(vq, &lens[i])))
+		i++;
+	return i;
+}
+
+/* As one list of buffers. */
+[[gnu::noinline]] static int add_frame_and_data(struct virtq_ring *q, const struct virtq_buf *data, uint16_t nreadable,
+                                                uint16_t nwritable, void *token)
+{
+	struct virtq_buf bufs[FRAMED_BUFFERS_MAX];
+	uint8_t *frame = virtq_frame_of(q, q->vq.free_head);
+	unsigned count = (unsigned)nreadable + nwritable;
+
+	bufs[0] = (struct virtq_buf){frame, q->head};
+	if (count)
+		memcpy(&bufs[1], data, count * sizeof(bufs[0]));
+	bufs[1 + count] = (struct virtq_buf){frame + q->head, q->tail};
+	return virtq_add(&q->vq, bufs, (uint16_t)(nreadable + 1), (uint16_t)(nwritable + 1), token);
+}
+
+int virtq_add_framed(struct virtq *vq, const struct virtq_buf *data, uint16_t nreadable, uint16_t nwritable, void *token)
+{
+	struct virtq_ring *q = virtq_ring_of(vq);
+	unsigned count = (unsigned)nreadable + nwritable;
+
+	if (unlikely(count + 2 > q->max_buffers || !token))
+		return -EINVAL;
+	if (unlikely(!q->plain))
+		return add_frame_and_data(q, data, nreadable, nwritable, token);
+	return vq->packed ? packed_add_framed(q, data, nreadable, count, token)
+	                  : split_add_framed(q, data, nreadable, count, token);
+}
+
+unsigned virtq_harvest_framed(struct virtq *vq, struct virtq_used_request used[], unsigned count)
+{
+	struct virtq_ring *q = virtq_ring_of(vq);
+	uint32_t written;
+	unsigned i = 0;
+
+	if (unlikely(vq->broken))
+		return 0;
+	if (likely(q->plain))
+		return vq->packed ? packed_harvest_framed(q, used, count) : split_harvest_framed(q, used, count);
+	for (; i < count && (used[i].token = virtq_harvest(vq, &written)); i++) {
+		used[i].frame = virtq_frame_of(q, q->last_done);
+		used[i].missing = q->slots[q->last_done].writable - written;
+	}
+	return i;
+}
