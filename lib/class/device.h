@@ -1,6 +1,6 @@
 /*
  * Devices as programs see them: a name, where it came from, what was agreed with it. Virtio's core fills one per device, classes
- * hang theirs on it. Loop context.
+ * hang theirs on it. Loop context, and of the first CPU (cpu_run() takes a call there), but for what a class allows elsewhere.
  */
 #ifndef CLASS_DEVICE_H
 #define CLASS_DEVICE_H

@@ -198,18 +198,30 @@ unsigned sleep(unsigned seconds)
 
 /* ---- entropy ---- */
 
-/* No device, no entropy: a caller learns it, nothing weaker takes its place. */
+struct wish {
+	void *memory;
+	size_t length;
+	int error;
+};
+
+static void read_entropy(void *arg)
+{
+	struct wish *wish = arg;
+	struct entropy_device *source = entropy_find(NULL);
+
+	if (!source)
+		wish->error = -ENOSYS;
+	else if (wish->length)
+		wish->error = entropy_read(source, wish->memory, (uint32_t)wish->length);
+}
+
+/* No device, no entropy: a caller learns it, nothing weaker takes its place. The devices are the first CPU's. */
 int getentropy(void *memory, size_t length)
 {
-	struct entropy_device *source = entropy_find(NULL);
-	int error;
+	struct wish wish = {.memory = memory, .length = length};
 
 	if (length > 256)
 		return fail(EIO);
-	if (!source)
-		return fail(ENOSYS);
-	if (!length)
-		return 0;
-	error = entropy_read(source, memory, (uint32_t)length);
-	return error ? fail(-error) : 0;
+	cpu_run(0, read_entropy, &wish);
+	return wish.error ? fail(-wish.error) : 0;
 }
