@@ -15,6 +15,7 @@
  *   selftest.ping=ADDRESS    ARP and ICMP echo to that address, from selftest.ip= (10.0.2.15)
  *   selftest.link=1          wait for the link to go down and up again
  *   selftest.rng_bytes=N     bytes to read from each entropy source (1 MiB)
+ *   selftest.write=1         also makes a directory "made" in each file tree
  *   selftest.input=N         record the events of each input device until N updates came
  *   selftest.console=N       stream N bytes each way through console0: the pattern of selftest.seed= out, that of the next
  *                            seed in, neither side more than 32 KiB ahead of the other

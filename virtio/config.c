@@ -76,6 +76,19 @@ int virtio_config_write(struct virtio_device *vdev, uint32_t offset, const void 
 	return error;
 }
 
+/* In parts that are not taken for one wide field. */
+void virtio_config_bytes(struct virtio_device *vdev, uint32_t offset, void *bytes, uint32_t size)
+{
+	uint32_t part;
+
+	for (uint32_t at = 0; at < size; at += part) {
+		part = MIN(size - at, 63u);
+		part -= part == 2 || part == 4 || part == 8;
+		if (virtio_config_read(vdev, offset + at, (char *)bytes + at, part))
+			return;
+	}
+}
+
 uint8_t virtio_config_u8(struct virtio_device *vdev, uint32_t offset, uint8_t fallback)
 {
 	uint8_t value;

@@ -190,6 +190,8 @@ void virtio_driver_ok(struct virtio_device *vdev);
  * -EINVAL: beyond driver->config_size or what the transport has; -EIO: it never held still. Fields of 2, 4, 8 bytes are
  * accessed as such; values stay little-endian (in legacy devices: guest-endian). */
 [[nodiscard]] int virtio_config_read(struct virtio_device *vdev, uint32_t offset, void *value, uint32_t size);
+/* `size` fields of one byte each; what cannot be read stays as it is. */
+void virtio_config_bytes(struct virtio_device *vdev, uint32_t offset, void *bytes, uint32_t size);
 [[nodiscard]] int virtio_config_write(struct virtio_device *vdev, uint32_t offset, const void *value, uint32_t size);
 
 /* One field, in the CPU's order. `fallback` when it cannot be read. */

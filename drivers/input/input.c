@@ -81,18 +81,9 @@ static uint32_t select(struct virtio_device *vdev, uint8_t what, uint8_t sub)
 	return MIN(virtio_config_u8(vdev, offsetof(struct virtio_input_config, size), 0), 128u);
 }
 
-/* Text and bitmaps are fields of one byte each ("Driver Requirements: Device Configuration Space" wants them read as such); what is no power
- * of two is. */
 static void bytes(struct virtio_device *vdev, uint8_t what, uint8_t sub, void *to)
 {
-	uint32_t size = select(vdev, what, sub), part;
-
-	for (uint32_t at = 0; at < size; at += part) {
-		part = MIN(size - at, 63u);
-		part -= part == 2 || part == 4 || part == 8;
-		if (virtio_config_read(vdev, (uint32_t)offsetof(struct virtio_input_config, u) + at, (char *)to + at, part))
-			return;
-	}
+	virtio_config_bytes(vdev, offsetof(struct virtio_input_config, u), to, select(vdev, what, sub));
 }
 
 #define FIELD(member) offsetof(struct virtio_input_config, u.member)

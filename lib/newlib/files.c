@@ -90,7 +90,7 @@ int close(int fd)
 	return 0;
 }
 
-int file_read(int fd, void *memory, size_t length)
+int descriptor_read(int fd, void *memory, size_t length)
 {
 	struct file *file = file_of(fd);
 

@@ -7,6 +7,6 @@
 #include <stddef.h>
 
 /* files.c: read() of a descriptor that is not the console's. */
-int file_read(int fd, void *memory, size_t length);
+int descriptor_read(int fd, void *memory, size_t length);
 
 #endif

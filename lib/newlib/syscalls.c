@@ -106,7 +106,7 @@ _READ_WRITE_RETURN_TYPE read(int fd, void *memory, size_t length)
 	size_t n = 0;
 
 	if (fd != STDIN_FILENO)
-		return file_read(fd, memory, length);
+		return descriptor_read(fd, memory, length);
 	if (!length)
 		return 0;
 	if (line.taken == line.length)

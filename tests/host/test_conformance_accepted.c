@@ -18,6 +18,7 @@
 #include "swdev_gpu.h"
 #include "swdev_impl.h"
 #include "swdev_input.h"
+#include "swdev_tree.h"
 #include "swdev_types.h"
 #include "swdev_work.h"
 
@@ -43,6 +44,7 @@ static const struct {
 	{&swdev_console, FEATURE(CONSOLE_F_SIZE) | FEATURE(CONSOLE_F_EMERG_WRITE), 0, 3},
 	{&swdev_entropy, 0, 0, 1},
 	{&swdev_input, 0, 0, 3},
+	{&swdev_9p, 1, 0, 1},
 	{&swdev_gpu, FEATURE(GPU_F_EDID) | FEATURE(GPU_F_RESOURCE_BLOB) | FEATURE(GPU_F_BLOB_ALIGNMENT),
          FEATURE(GPU_F_BLOB_ALIGNMENT), 3},
 };

@@ -1,0 +1,36 @@
+/*
+ * Calls: for drivers whose classes wait. A call has room for a message and its answer, and takes the data beside them where the caller has it.
+ */
+#ifndef VIRTIO_CALL_H
+#define VIRTIO_CALL_H
+
+#include <virtio/request.h>
+
+#define VIRTIO_CALLS 8u
+#define VIRTIO_CALL_PIECES 8u
+#define VIRTIO_CALL_DATA (VIRTIO_CALL_PIECES * DMA_PIECE_MAX) /* bytes beside message or answer, at most */
+#define VIRTIO_CALL_BUFFERS (VIRTIO_CALL_PIECES + 2)          /* for virtio_requestq_spec() */
+
+struct virtio_call {
+	struct virtio_request request;
+	struct virtq_buf bufs[VIRTIO_CALL_BUFFERS];
+	bool taken;
+	uint8_t message[1200], answer[512];
+};
+
+/* Driver memory from page_alloc(), zero at first. */
+struct virtio_calls {
+	struct virtio_call calls[VIRTIO_CALLS];
+};
+
+/* NULL: all are under way. */
+struct virtio_call *virtio_call_take(struct virtio_calls *calls);
+static inline void virtio_call_give(struct virtio_call *call) { call->taken = false; }
+
+/* `length` bytes of the message, then `out_bytes` at `out`, device-readable; `answer_length` bytes for the answer (0: none), then `in_bytes` at
+ * `in`. Gives the request's status when it is over, see virtio_request_call(). The answer is zero where nothing was written. A call
+ * that is out for ever (-ETIMEDOUT) stays taken, whatever virtio_call_give() says: do not give it. */
+[[nodiscard]] int virtio_call(struct virtio_requestq *queue, struct virtio_call *call, uint32_t length, const void *out,
+                              uint32_t out_bytes, uint32_t answer_length, void *in, uint32_t in_bytes, uint64_t timeout_ns);
+
+#endif
