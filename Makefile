@@ -215,8 +215,8 @@ app: ## your program as an image: make app SRC="hello.c more.c" [NAME=hello] [CF
 	@echo "$(IMAGE) runs $(NAME) by default; boot it with: make run SRC=\"$(SRC)\""
 
 # ---- the core and the drivers as a library for other kernels: docs/adopting.md ----
-# What asks ACPI's namespace and device trees is our kernel's: another one has its own.
-LIB_SRC := $(filter-out drivers/bus/acpi.c drivers/bus/fdt.c drivers/bus/pci_firmware.c,$(sort $(wildcard virtio/*.c drivers/*/*.c lib/class/*.c)))
+# What asks ACPI's namespace and device trees, and carries the kernel's log, is our kernel's: another one has its own.
+LIB_SRC := $(filter-out lib/class/carry.c drivers/bus/acpi.c drivers/bus/fdt.c drivers/bus/fw_cfg.c drivers/bus/pci_firmware.c,$(sort $(wildcard virtio/*.c drivers/*/*.c lib/class/*.c)))
 LIB_API := $(wildcard virtio/virtio.h virtio/virtq.h virtio/request.h virtio/call.h virtio/transport.h lib/class/*.h drivers/bus/mmio.h drivers/bus/pci.h)
 
 .PHONY: lib

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include <arch/clock.h>
 #include <arch/platform.h>
@@ -176,6 +177,13 @@ static void show_uptime(unsigned count, char **words)
 	console_line("%lu.%03lu s", ms / 1000, ms % 1000);
 }
 
+static void show_time(unsigned count, char **words)
+{
+	(void)count;
+	(void)words;
+	console_line("%lld", (long long)time(NULL));
+}
+
 static void echo(unsigned count, char **words)
 {
 	char text[EDIT_LINE_MAX + 1] = "";
@@ -310,6 +318,7 @@ SHELL_COMMAND(mem, "mem", "memory", show_memory, 0, 0);
 SHELL_COMMAND(poweroff, "poweroff [STATUS]", "the end", power_off, 0, 1);
 SHELL_COMMAND(reset, "reset NAME", "reset a device and bring it up again", reset_device, 1, 1);
 SHELL_COMMAND(run, "run PROGRAM", "another program, with the parameters of the command line", run_program, 1, 1);
+SHELL_COMMAND(time, "time", "seconds since 1970, UTC", show_time, 0, 0);
 SHELL_COMMAND(uptime, "uptime", "time since boot", show_uptime, 0, 0);
 
 /* ---- lines ---- */

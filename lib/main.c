@@ -10,10 +10,13 @@
 #include <arch/platform.h>
 #include <base/acpi.h>
 #include <base/boot_info.h>
+#include <base/carry.h>
 #include <base/cmdline.h>
+#include <base/dt.h>
 #include <base/event.h>
 #include <base/log.h>
 #include <base/page.h>
+#include <base/power.h>
 #include <base/program.h>
 #include <base/tap.h>
 #include <base/tree.h>
@@ -27,6 +30,14 @@ static void init_log(void)
 
 	if (level && !log_set_level(level))
 		log_warn("cmdline: \"log=%s\": the levels are error, warn, info, debug", level);
+}
+
+/* acpi=off, as Linux has it: the machine is what else tells of it. */
+static bool no_acpi(void)
+{
+	const char *word = cmdline_get("acpi");
+
+	return word && strcmp(word, "off") == 0;
 }
 
 static void announce(const struct boot_info *boot)
@@ -90,6 +101,8 @@ void program_end(int status)
 		status = 1;
 	record("{\"event\":\"end\",\"status\":%d,\"ok\":%u,\"failed\":%u,\"skipped\":%u}", status, counts.ok, counts.failed,
 	       counts.skipped);
+	if (console_carry_flush)
+		console_carry_flush();
 	arch_end(status);
 }
 
@@ -104,10 +117,13 @@ void kernel_main(struct boot_info *boot)
 	arch_image_range(&image_start, &image_end);
 	page_init(boot, image_start, image_end);
 	tree_init(boot);
-	acpi_init(boot->rsdp);
+	dt_told = boot->dtb;
+	if (!no_acpi())
+		acpi_init(boot->rsdp);
 	arch_init(boot);
 	announce(boot);
 	discover();
 	arch_init_late();
+	power_init();
 	program_end(run_program());
 }

@@ -86,6 +86,15 @@ int irq_attach_line(struct irq *irq, unsigned gsi, enum irq_trigger trigger, str
 	return 0;
 }
 
+int irq_line_of(uint64_t controller, const uint32_t *cells, unsigned count, unsigned *gsi, enum irq_trigger *trigger)
+{
+	if (controller != HOST_CONTROLLER || count != 2 || cells[0] >= HOST_LINES || cells[1] > IRQ_TRIGGER_LEVEL_HIGH)
+		return -ENOENT;
+	*gsi = cells[0];
+	*trigger = (enum irq_trigger)cells[1];
+	return 0;
+}
+
 void irq_detach(struct irq *irq)
 {
 	bool was_masked = irq->masked;

@@ -431,6 +431,10 @@ enum host_end host_run(void (*function)(void))
 	return end;
 }
 
+bool arch_power_attach(struct event *event) { return (void)event, false; }
+
+bool arch_power_pressed(void) { return false; }
+
 void arch_end(int status)
 {
 	host_end_status = status;

@@ -12,17 +12,26 @@
 
 #include "local.h"
 
+#define SCI_INTERRUPT 46
+#define SMI_COMMAND 48
+#define ACPI_ENABLE 52
+#define PM1A_EVENT 56
+#define PM1B_EVENT 60
 #define PM1A_CONTROL 64
 #define PM1B_CONTROL 68
 #define PM_TIMER 76
+#define PM1_EVENT_LENGTH 88
 #define FLAGS 112
 #define RESET_REGISTER 116
 #define RESET_VALUE 128
+#define X_PM1A_EVENT 148
+#define X_PM1B_EVENT 160
 #define X_PM1A_CONTROL 172
 #define X_PM1B_CONTROL 184
 #define X_PM_TIMER 208
 #define SLEEP_CONTROL 244
 
+#define FLAG_BUTTON_ELSEWHERE BIT64(4) /* a device of the namespace */
 #define FLAG_RESET_SUPPORTED BIT64(10)
 #define FLAG_HARDWARE_REDUCED BIT64(20)
 
@@ -101,6 +110,22 @@ void fadt_write(const struct fadt_register *reg, uint32_t value)
 		pio_write16(reg->port, (uint16_t)value);
 }
 
+static void read_events(const struct acpi_header *table, uint32_t flags)
+{
+	uint8_t length;
+	uint32_t smi_command;
+
+	fadt.pm1a_event = fixed(table, X_PM1A_EVENT, PM1A_EVENT, 2);
+	fadt.pm1b_event = fixed(table, X_PM1B_EVENT, PM1B_EVENT, 2);
+	field(table, PM1_EVENT_LENGTH, &length, sizeof(length));
+	field(table, SCI_INTERRUPT, &fadt.sci, sizeof(fadt.sci));
+	field(table, SMI_COMMAND, &smi_command, sizeof(smi_command));
+	field(table, ACPI_ENABLE, &fadt.acpi_enable, sizeof(fadt.acpi_enable));
+	fadt.smi_command = smi_command <= UINT16_MAX ? (uint16_t)smi_command : 0;
+	fadt.pm1_event_length = length;
+	fadt.power_button = fadt.pm1a_event.width && !(flags & FLAG_BUTTON_ELSEWHERE);
+}
+
 void fadt_init(void)
 {
 	const struct acpi_header *table = acpi_table("FACP", 0);
@@ -112,6 +137,7 @@ void fadt_init(void)
 	if (flags & FLAG_HARDWARE_REDUCED) {
 		fadt.sleep_control = generic(table, SLEEP_CONTROL, 1);
 	} else {
+		read_events(table, flags);
 		fadt.pm1a_control = fixed(table, X_PM1A_CONTROL, PM1A_CONTROL, 2);
 		fadt.pm1b_control = fixed(table, X_PM1B_CONTROL, PM1B_CONTROL, 2);
 		fadt.pm_timer = fixed(table, X_PM_TIMER, PM_TIMER, 4);

@@ -15,7 +15,7 @@ const char arch_name[] = "x86_64";
 
 void arch_init(const struct boot_info *boot)
 {
-	(void)boot;
+	wall_init(boot);
 	/* The 8259s are not used. Where there are none, nothing hears this. */
 	pio_write8(PIC_MASTER_DATA, PIC_MASK_ALL);
 	pio_write8(PIC_SLAVE_DATA, PIC_MASK_ALL);

@@ -1,6 +1,8 @@
 /*
  * I/O APICs: each turns a range of lines (GSIs) into interrupt messages. One that does not answer like an I/O APIC is left out.
  */
+#include <errno.h>
+
 #include <arch/mmio.h>
 #include <arch/mmu.h>
 #include <base/log.h>
@@ -17,6 +19,7 @@
 
 struct ioapic {
 	volatile uint8_t *registers;
+	uint32_t address;
 	unsigned gsi_base, lines;
 };
 
@@ -51,6 +54,7 @@ static void add(const struct madt_ioapic *entry)
 	uint32_t version;
 
 	io->registers = mmu_map_device(entry->address, 0x20);
+	io->address = entry->address;
 	io->gsi_base = entry->gsi_base;
 	version = io->registers ? read_register(io, REG_VERSION) : 0;
 	io->lines = (version >> 16 & 0xff) + 1;
@@ -69,6 +73,20 @@ void ioapic_init(void)
 {
 	for (unsigned i = 0; i < madt.ioapic_count; i++)
 		add(&madt.ioapic[i]);
+}
+
+int ioapic_first_line(uint32_t address)
+{
+	unsigned next = 0;
+
+	for (unsigned i = 0; i < ioapic_count; i++) {
+		if (ioapics[i].address == address)
+			return (int)ioapics[i].gsi_base;
+		next = MAX(next, ioapics[i].gsi_base + ioapics[i].lines);
+	}
+	if (ioapic_count < ARRAY_SIZE(ioapics))
+		add(&(struct madt_ioapic){address, next});
+	return ioapic_count && ioapics[ioapic_count - 1].address == address ? (int)next : -ENOENT;
 }
 
 bool ioapic_has(unsigned gsi) { return find(gsi) != NULL; }

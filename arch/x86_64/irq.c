@@ -125,6 +125,20 @@ static struct madt_line resolve(unsigned gsi, enum irq_trigger trigger)
 /* Where interrupts for an event go: its CPU, if its number fits; else the first one, whose loop passes the mark on. */
 static unsigned target(const struct event *event) { return cpus[event->cpu]->apic_id <= APIC_ID_MAX ? event->cpu : 0; }
 
+/* The binding of I/O APICs ("intel,ce4100-ioapic"): the pin, and how it is triggered. */
+int irq_line_of(uint64_t controller, const uint32_t *cells, unsigned count, unsigned *gsi, enum irq_trigger *trigger)
+{
+	static const enum irq_trigger triggers[] = {IRQ_TRIGGER_EDGE, IRQ_TRIGGER_LEVEL, IRQ_TRIGGER_LEVEL_HIGH,
+	                                            IRQ_TRIGGER_EDGE_LOW};
+	int first = controller <= UINT32_MAX ? ioapic_first_line((uint32_t)controller) : -ENOENT;
+
+	if (first < 0 || count != 2 || cells[0] > UINT8_MAX || cells[1] >= ARRAY_SIZE(triggers))
+		return -ENOENT;
+	*gsi = (unsigned)first + cells[0];
+	*trigger = triggers[cells[1]];
+	return 0;
+}
+
 int irq_attach_line(struct irq *irq, unsigned gsi, enum irq_trigger trigger, struct event *event)
 {
 	struct madt_line line = resolve(gsi, trigger);

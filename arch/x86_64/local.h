@@ -130,6 +130,7 @@ uint32_t lapic_timer_current(void);
 
 /* ioapic.c: lines by GSI */
 void ioapic_init(void);
+int ioapic_first_line(uint32_t address); /* of the one that is there, which is taken in when nobody told of it; -ENOENT: none */
 bool ioapic_has(unsigned gsi);
 void ioapic_route(unsigned gsi, uint32_t apic_id, unsigned vector, bool level, bool low); /* masked at first */
 void ioapic_mask(unsigned gsi, bool masked);
@@ -166,7 +167,11 @@ struct fadt_register {
 	uint16_t port;
 };
 extern struct fadt_info {
-	struct fadt_register pm_timer, pm1a_control, pm1b_control, reset, sleep_control;
+	struct fadt_register pm_timer, pm1a_event, pm1b_event, pm1a_control, pm1b_control, reset, sleep_control;
+	unsigned pm1_event_length; /* bytes: status, then enable */
+	bool power_button;         /* is fixed hardware */
+	uint16_t sci, smi_command; /* a line, as ISA has it; a port */
+	uint8_t acpi_enable;       /* what to write there */
 	uint8_t reset_value;
 } fadt;
 void fadt_init(void);
@@ -185,6 +190,7 @@ struct rates {
 	uint64_t tsc_hz, lapic_hz; /* lapic_hz 0: not known, not wanted */
 	unsigned error_ppm;        /* of what was measured */
 };
+uint64_t rates_kvm_time(void); /* kvm-clock's time, ns; 0: it is not offered */
 struct rates rates_find(bool want_lapic);
 bool rates_refine(struct rates *rates); /* once, at any later time; false: as they were */
 
@@ -198,6 +204,9 @@ struct reference {
 };
 extern const struct reference references[];
 extern const unsigned reference_count;
+
+/* wall.c */
+void wall_init(const struct boot_info *boot);
 
 /* serial.c: wait until the last byte is sent, within bounds */
 void serial_drain(void);

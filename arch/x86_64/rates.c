@@ -75,7 +75,8 @@ struct kvm_clock {
 };
 _Static_assert(sizeof(struct kvm_clock) == 32, "pvclock_vcpu_time_info");
 
-static bool rates_from_kvm(struct rates *rates)
+/* As it is now. False: it is not offered. */
+static bool kvm_clock(struct kvm_clock *copy)
 {
 	static volatile struct kvm_clock clock __attribute__((aligned(32)));
 	struct cpuid id = cpuid(LEAF_HYPERVISOR), features = cpuid(LEAF_HYPERVISOR + 1);
@@ -85,15 +86,28 @@ static bool rates_from_kvm(struct rates *rates)
 	    !(features.eax & KVM_FEATURE_CLOCKSOURCE2))
 		return false;
 	wrmsr(MSR_KVM_SYSTEM_TIME, (uintptr_t)&clock | 1);
-
-	uint32_t factor = clock.tsc_to_ns;
-	int shift = clock.shift;
-
+	copy->system_time = clock.system_time;
+	copy->tsc_to_ns = clock.tsc_to_ns;
+	copy->shift = clock.shift;
 	wrmsr(MSR_KVM_SYSTEM_TIME, 0);
-	if (!factor || shift < -31 || shift > 31)
+	return true;
+}
+
+uint64_t rates_kvm_time(void)
+{
+	struct kvm_clock clock;
+
+	return kvm_clock(&clock) ? clock.system_time : 0;
+}
+
+static bool rates_from_kvm(struct rates *rates)
+{
+	struct kvm_clock clock;
+
+	if (!kvm_clock(&clock) || !clock.tsc_to_ns || clock.shift < -31 || clock.shift > 31)
 		return false;
-	rates->tsc_hz = (GHZ << 32) / factor;
-	rates->tsc_hz = shift < 0 ? rates->tsc_hz << -shift : rates->tsc_hz >> shift;
+	rates->tsc_hz = (GHZ << 32) / clock.tsc_to_ns;
+	rates->tsc_hz = clock.shift < 0 ? rates->tsc_hz << -clock.shift : rates->tsc_hz >> clock.shift;
 	rates->source = "kvm-clock";
 	return rates->tsc_hz != 0;
 }

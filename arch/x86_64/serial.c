@@ -2,6 +2,8 @@
  * COM1: a 16550A, set to 115200 8N1. Output is polled: after each look at the line status a whole FIFO is filled, so that sixteen
  * bytes cost one look. Input is announced by an interrupt where there is one.
  *
+ * A machine without it has a debug port, perhaps, or a console device.
+ *
  * The port is set up at its first use, since the first line may come before anything else. One that is missing is never
  * touched again. One that stops sending is waited for once; from then on output is dropped until it sends again.
  */
@@ -11,6 +13,7 @@
 #include <arch/cpu.h>
 #include <arch/irq.h>
 #include <arch/mmio.h>
+#include <base/carry.h>
 #include <base/event.h>
 #include <base/spinlock.h>
 #include <base/util.h>
@@ -19,6 +22,7 @@
 
 #define PORT 0x3f8
 #define ISA_INTERRUPT 4
+#define DEBUG_PORT_NUMBER 0xe9
 
 enum {
 	REG_DATA,       /* with LCR_DIVISOR: the divisor's low byte */
@@ -109,10 +113,25 @@ static bool wait_for(uint8_t bits)
 	return true;
 }
 
+/* What carries the text where there is no serial port: a VMM's debug port, which reads as its own number, or a console device. */
+static void write_elsewhere(const char *text, size_t length)
+{
+	static enum { NOT_TRIED, NONE, DEBUG_PORT } other;
+
+	if (other == NOT_TRIED)
+		other = pio_read8(DEBUG_PORT_NUMBER) == DEBUG_PORT_NUMBER ? DEBUG_PORT : NONE;
+	for (size_t i = 0; other == DEBUG_PORT && i < length; i++)
+		pio_write8(DEBUG_PORT_NUMBER, (uint8_t)text[i]);
+	if (other == NONE && console_carry)
+		console_carry(text, length, unlocked);
+}
+
 static void write_bytes(const char *text, size_t length)
 {
-	if (!ready())
+	if (!ready()) {
+		write_elsewhere(text, length);
 		return;
+	}
 	for (size_t at = 0; at < length;) {
 		if (!wait_for(STATUS_EMPTY))
 			return;

@@ -19,11 +19,11 @@ static void on_device(aml_device device, void *context)
 {
 	struct mmio_slot slot = {.told_by = "ACPI"};
 	struct aml_resource found[4];
-	unsigned count = aml_resources(device, found, ARRAY_SIZE(found));
+	int count = aml_resources(device, found, ARRAY_SIZE(found));
 	bool line = false;
 
 	(void)context;
-	for (unsigned i = 0; i < count; i++) {
+	for (int i = 0; i < count; i++) {
 		if (found[i].kind == AML_MEMORY && !slot.size) {
 			slot.base = found[i].base;
 			slot.size = found[i].size;
@@ -35,7 +35,7 @@ static void on_device(aml_device device, void *context)
 	}
 	if (slot.size && line)
 		mmio_slot_add(&slot, VIRTIO_MMIO);
-	else
+	else if (count >= 0)
 		log_warn("acpi: a " VIRTIO_MMIO " without registers or without a line, ignored");
 }
 

@@ -116,6 +116,14 @@ void pci_msix_detach(struct pci_msix *msix, uint16_t entry, struct irq *irq);
 [[nodiscard]] int pci_intx_line(const struct pci_function *function, unsigned *gsi, enum irq_trigger *trigger);
 /* What a kernel knows better than the function's Interrupt Line register. -ENOENT: nothing. A kernel may be without it. */
 [[nodiscard, gnu::weak]] int pci_firmware_intx(const struct pci_function *function, unsigned *gsi, enum irq_trigger *trigger);
+/* The hosts that it knows of where neither ACPI's MCFG nor ports lead to segment 0, and the addresses that a host forwards to the root bus
+ * of a function: as many as fit, how many. The same. */
+[[gnu::weak]] unsigned pci_firmware_hosts(struct pci_host *hosts, unsigned max);
+struct pci_window {
+	bool ports;
+	uint64_t base, end;
+};
+[[gnu::weak]] unsigned pci_firmware_windows(const struct pci_function *function, struct pci_window *windows, unsigned max);
 /* Whether the function may raise it. */
 void pci_intx_set(const struct pci_function *function, bool on);
 

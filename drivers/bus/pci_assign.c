@@ -17,7 +17,8 @@
 
 #define WINDOW_STEP 0x100000u /* bridges forward whole MiBs */
 #define RAM_STEP 0x1000000u   /* how far to go on when a place is over RAM */
-#define BAR_MAX 0x40000000u   /* larger ones find no place below 4 GiB */
+#define BAR_MAX 0x40000000u   /* larger ones are not behind bridges, whose windows for anything are below 4 GiB */
+#define WINDOW_MAX 16u
 #define TRIES 4096u
 #define LEVEL_MAX 8u
 
@@ -152,25 +153,59 @@ static uint64_t find_conflict(const struct pci_function *for_whom, enum pci_bar_
 	return 0;
 }
 
-static uint64_t find_room(const struct pci_function *function, enum pci_bar_kind kind, uint64_t size, uint64_t alignment)
+struct request {
+	const struct pci_function *function;
+	enum pci_bar_kind kind;
+	uint64_t size, alignment;
+	bool wide; /* above 4 GiB as well */
+};
+
+static uint64_t find_room_in(const struct request *request, struct range range)
 {
-	const struct pci_function *bridge = pci_bridge_to(function);
-	struct range range = {0, 0};
-	uint64_t at;
+	uint64_t at = ALIGN_UP(range.base, request->alignment);
 
-	if (!bridge)
-		arch_pci_window(kind == PCI_BAR_IO, &range.base, &range.end);
-	else if (kind == PCI_BAR_MEM)
-		range = window_of(bridge, PCI_MEMORY_WINDOW);
-	at = ALIGN_UP(range.base, alignment);
-	for (unsigned i = 0; i < TRIES && at < range.end && size <= range.end - at; i++) {
-		uint64_t conflict = find_conflict(function, kind, at, size);
+	if (!request->wide)
+		range.end = MIN(range.end, UINT64_C(1) << 32);
+	for (unsigned i = 0; i < TRIES && at >= range.base && at < range.end && request->size <= range.end - at; i++) {
+		uint64_t conflict = find_conflict(request->function, request->kind, at, request->size);
 
-		if (!conflict && (kind == PCI_BAR_IO || mmu_map_device(at, size)))
+		if (!conflict && (request->kind == PCI_BAR_IO || mmu_map_device(at, request->size)))
 			return at;
-		at = ALIGN_UP(conflict ? conflict : at + RAM_STEP, alignment);
+		at = ALIGN_UP(conflict ? conflict : at + RAM_STEP, request->alignment);
 	}
 	return 0;
+}
+
+static uint64_t find_room_in_firmwares(const struct request *request)
+{
+	struct pci_window windows[WINDOW_MAX];
+	unsigned count = pci_firmware_windows ? pci_firmware_windows(request->function, windows, WINDOW_MAX) : 0;
+	uint64_t at = 0;
+
+	for (unsigned i = 0; i < count && !at; i++)
+		if (windows[i].ports == (request->kind == PCI_BAR_IO))
+			at = find_room_in(request, (struct range){windows[i].base, windows[i].end});
+	return at;
+}
+
+/* On a root bus: the platform's usual window first where it is a PC, so that no AML is run for what every PC has; else firmware's. */
+static uint64_t find_room(const struct request *request)
+{
+	const struct pci_function *bridge = pci_bridge_to(request->function);
+	bool usual_first = arch_pci_ports_present();
+	struct range usual = {0, 0};
+	uint64_t at = 0;
+
+	if (bridge)
+		return request->kind == PCI_BAR_MEM ? find_room_in(request, window_of(bridge, PCI_MEMORY_WINDOW)) : 0;
+	arch_pci_window(request->kind == PCI_BAR_IO, &usual.base, &usual.end);
+	if (usual_first)
+		at = find_room_in(request, usual);
+	if (!at)
+		at = find_room_in_firmwares(request);
+	if (!at && !usual_first)
+		at = find_room_in(request, usual);
+	return at;
 }
 
 void pci_assign(struct pci_function *function)
@@ -185,7 +220,7 @@ void pci_assign(struct pci_function *function)
 		uint64_t base;
 
 		place_behind(closed, &measured, 0);
-		base = find_room(closed, PCI_BAR_MEM, measured.next, measured.alignment);
+		base = find_room(&(struct request){closed, PCI_BAR_MEM, measured.next, measured.alignment, false});
 		measured = (struct placement){.next = base, .alignment = WINDOW_STEP, .commit = true};
 		if (base)
 			place_behind(closed, &measured, 0);
@@ -197,9 +232,9 @@ void pci_assign(struct pci_function *function)
 		enum pci_bar_kind kind = function->bars[i].kind;
 		uint64_t size = function->bars[i].size, base;
 
-		if (kind == PCI_BAR_NONE || !wants_place(&function->bars[i], kind))
+		if (kind == PCI_BAR_NONE || function->bars[i].base)
 			continue;
-		base = find_room(function, kind, size, size);
+		base = find_room(&(struct request){function, kind, size, size, function->bars[i].is_64});
 		if (base)
 			pci_set_bar(function, i, base);
 		else /* what needs the BAR says so; ports behind bridges are not assigned */

@@ -1,5 +1,5 @@
 /*
- * What firmware tells of PCI beside the tables that pci_host.c reads, by ACPI's namespace.
+ * What firmware tells of PCI beside the tables that pci_host.c reads, by ACPI's namespace or a device tree.
  *
  * Where INTx of a function arrives: _PRT says it for each bus that has one, the root bus always. A bridge passes the pins of what is
  * behind it on to its own, turned by the device's number ("PCI-to-PCI Bridge Architecture", "Interrupt Routing"), so the search goes up
@@ -11,9 +11,14 @@
 #include <stddef.h>
 
 #include <base/aml.h>
+#include <base/dt.h>
+#include <base/log.h>
+#include <base/util.h>
+#include <drivers/bus/fdt.h>
 #include <drivers/bus/pci.h>
 #include <drivers/bus/pci_regs.h>
 
+#define ECAM_HOST "pci-host-ecam-generic"
 #define HOST_BRIDGE "PNP0A03" /* those of PCI Express have it as their second id */
 
 static unsigned device_of(const struct pci_function *function) { return (function->bdf >> 3) & 31; }
@@ -77,6 +82,84 @@ int pci_firmware_intx(const struct pci_function *function, unsigned *gsi, enum i
 		pin = (pin + device_of(function)) % PCI_PINS;
 	}
 	return -ENOENT;
+}
+
+/* ---- hosts and windows ---- */
+
+#define BUS_BYTES UINT64_C(0x100000)
+#define RANGE_SPACE 0x03000000u
+#define RANGE_PORTS 0x01000000u
+#define RESOURCE_MAX 32u
+
+static bool host_of(int node, struct pci_host *host)
+{
+	uint32_t first = 0, last = UINT8_MAX, segment = 0;
+	uint64_t base, size;
+
+	if (!dt_reg(node, 0, &base, &size))
+		return false;
+	dt_cell(node, "bus-range", 0, &first);
+	dt_cell(node, "bus-range", 1, &last);
+	dt_cell(node, "linux,pci-domain", 0, &segment);
+	if (first > last || last > UINT8_MAX || segment > UINT16_MAX || base < first * BUS_BYTES || size < BUS_BYTES)
+		return false;
+	*host = (struct pci_host){.segment = (uint16_t)segment,
+	                          .bus_first = (uint8_t)first,
+	                          .bus_last = (uint8_t)MIN(last, first + size / BUS_BYTES - 1),
+	                          .ecam = base - first * BUS_BYTES};
+	return true;
+}
+
+unsigned pci_firmware_hosts(struct pci_host *hosts, unsigned max)
+{
+	unsigned count = 0;
+
+	if (!fdt_start())
+		return 0;
+	for (int node = DT_START; count < max && (node = dt_find(node, ECAM_HOST)) != DT_NONE;) {
+		if (host_of(node, &hosts[count]))
+			count++;
+		else
+			log_warn("device tree: %s has no configuration space that can be used, ignored", dt_name(node));
+	}
+	return count;
+}
+
+/* A BAR has one address here: what a host moves on the way is of no use. */
+static void put(struct pci_window *window, unsigned *count, bool ports, uint64_t base, uint64_t size, uint64_t moved)
+{
+	if (!moved && size && base + size > base)
+		window[(*count)++] = (struct pci_window){ports, base, base + size};
+}
+
+static unsigned windows_of(int node, struct pci_window *windows, unsigned max)
+{
+	unsigned count = 0;
+	struct dt_range range;
+
+	for (unsigned i = 0; count < max && dt_pci_range(node, i, &range); i++)
+		put(windows, &count, (range.space & RANGE_SPACE) == RANGE_PORTS, range.base, range.size, range.base - range.bus);
+	return count;
+}
+
+unsigned pci_firmware_windows(const struct pci_function *function, struct pci_window *windows, unsigned max)
+{
+	struct aml_resource found[RESOURCE_MAX];
+	unsigned count = 0;
+	int resources;
+	struct pci_host host;
+	aml_device root;
+
+	if (fdt_start())
+		for (int node = DT_START; (node = dt_find(node, ECAM_HOST)) != DT_NONE;)
+			if (host_of(node, &host) && host.ecam == function->host->ecam)
+				return windows_of(node, windows, max);
+	root = root_device(function->host->segment, (uint8_t)(function->bdf >> 8));
+	resources = root ? aml_resources(root, found, RESOURCE_MAX) : 0;
+	for (int i = 0; i < resources && count < max; i++)
+		if (found[i].window && found[i].kind != AML_LINE)
+			put(windows, &count, found[i].kind == AML_PORTS, found[i].base, found[i].size, found[i].offset);
+	return count;
 }
 
 /* ---- what AML reads ---- */

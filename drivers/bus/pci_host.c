@@ -1,6 +1,10 @@
 /*
- * Ways into configuration space: the ECAM ranges of ACPI's MCFG, one for each segment or part of it; where that has none for segment 0, the
- * ports CF8h and CFCh; where there are no ports either, the _CBA of the host bridge, which is all that some machines give.
+ * Ways into configuration space: the ECAM ranges that the command line tells of, or else those of ACPI's MCFG, one for each segment or
+ * part of it; where that has none for segment 0, the ports CF8h and CFCh; where there are no ports either, a device tree's, or the _CBA of
+ * the host bridge, which is all that some machines give.
+ *
+ * The word is pci.ecam=<size>@<base>[:<first bus>[-<last bus>]], numbers as in virtio_mmio.device=, the base that of the first bus; the first
+ * such word is segment 0, the next one 1, and so on.
  *
  * ECAM is preferred: it reaches 4 KiB of a function and leaves the guest once for each access, not twice. It is believed only when it
  * shows the same first function as the ports do.
@@ -12,6 +16,7 @@
 #include <arch/mmu.h>
 #include <arch/platform.h>
 #include <base/acpi.h>
+#include <base/cmdline.h>
 #include <base/log.h>
 #include <drivers/bus/pci.h>
 #include <drivers/bus/pci_regs.h>
@@ -69,13 +74,67 @@ static void add(struct pci_host host)
 	for (unsigned i = 0; i < host_count; i++)
 		if (hosts[i].segment == host.segment && hosts[i].bus_first <= host.bus_last &&
 		    host.bus_first <= hosts[i].bus_last) {
-			log_warn("pci: MCFG gives buses %04x:%02x-%02x twice", host.segment, host.bus_first, host.bus_last);
+			log_warn("pci: buses %04x:%02x-%02x are told of twice", host.segment, host.bus_first, host.bus_last);
 			return;
 		}
 	if (host_count < HOST_MAX)
 		hosts[host_count++] = host;
 	else
 		log_warn("pci: more than %u hosts, %04x:%02x is ignored", HOST_MAX, host.segment, host.bus_first);
+}
+
+/* Each is checked before it is used. True: it was for segment 0. */
+static bool add_checked(struct pci_host host, const char *who)
+{
+	if (!host.ecam || host.bus_last < host.bus_first || !believable(&host)) {
+		log_warn("pci: %s: %04x:%02x-%02x at %#llx is not to be believed, ignored", who, host.segment, host.bus_first,
+		         host.bus_last, (unsigned long long)host.ecam);
+		return false;
+	}
+	add(host);
+	return !host.segment;
+}
+
+static bool parse_word(const char *text, struct pci_host *host)
+{
+	uint64_t size, base, first = 0, last = 0;
+
+	if (!parse_size(text, "@", &size, &text) || *text != '@' || !parse_size(text + 1, ":", &base, &text))
+		return false;
+	size /= BUS_BYTES;
+	if (!size || size > UINT8_MAX + 1u)
+		return false;
+	if (*text) {
+		if (!parse_size(text + 1, "-", &first, &text) || first > UINT8_MAX)
+			return false;
+		last = first + size - 1;
+		if (*text && (!parse_size(text + 1, "", &last, &text) || last < first || last - first >= size))
+			return false;
+	} else {
+		last = size - 1;
+	}
+	if (last > UINT8_MAX || base < first * BUS_BYTES)
+		return false;
+	host->ecam = base - first * BUS_BYTES;
+	host->bus_first = (uint8_t)first;
+	host->bus_last = (uint8_t)last;
+	return true;
+}
+
+static bool add_from_words(void)
+{
+	struct pci_host host = {.segment = 0};
+	bool segment_0 = false;
+	unsigned cursor = 0;
+	const char *word;
+
+	for (; (word = cmdline_next("pci.ecam", &cursor)) != NULL; host.segment++) {
+		if (parse_word(word, &host))
+			segment_0 |= add_checked(host, word);
+		else
+			log_warn("pci.ecam=%s: not <size>@<base>[:<first bus>[-<last bus>]], ignored", word);
+	}
+	return segment_0;
 }
 
 /* True: there is one for segment 0. */
@@ -94,13 +153,7 @@ static bool add_from_mcfg(void)
 		                        .bus_last = entry->bus_last,
 		                        .ecam = entry->base};
 
-		if (!host.ecam || host.bus_last < host.bus_first || !believable(&host)) {
-			log_warn("pci: MCFG entry for %04x:%02x-%02x at %#llx is not to be believed, ignored", host.segment,
-			         host.bus_first, host.bus_last, (unsigned long long)host.ecam);
-			continue;
-		}
-		segment_0 |= !host.segment;
-		add(host);
+		segment_0 |= add_checked(host, "MCFG");
 	}
 	return segment_0;
 }
@@ -128,18 +181,31 @@ static uint64_t constant_cba(void)
 	return 0;
 }
 
+static bool add_from_firmware(void)
+{
+	struct pci_host told[HOST_MAX];
+	unsigned count = pci_firmware_hosts ? pci_firmware_hosts(told, HOST_MAX) : 0;
+	bool segment_0 = false;
+
+	for (unsigned i = 0; i < count; i++)
+		segment_0 |= add_checked(told[i], "device tree");
+	return segment_0;
+}
+
 unsigned pci_find_hosts(const struct pci_host **found)
 {
 	struct pci_host host = {.bus_last = UINT8_MAX};
 
 	host_count = 0;
-	if (!add_from_mcfg()) {
-		bool ports = arch_pci_ports_present();
-
-		host.ecam = ports ? 0 : constant_cba();
-		if (ports || (host.ecam && believable(&host)))
+	*found = hosts;
+	if (add_from_words() || add_from_mcfg())
+		return host_count;
+	if (arch_pci_ports_present()) {
+		add(host);
+	} else if (!add_from_firmware()) {
+		host.ecam = constant_cba();
+		if (host.ecam && believable(&host))
 			add(host);
 	}
-	*found = hosts;
 	return host_count;
 }

@@ -1,7 +1,7 @@
 /*
  * The interpreter's start, and what others ask it: devices, resources, the routing of PCI's interrupts, events.
  *
- * A firmware's program is not trusted to end: a loop is ended after a second, and after a few of those nothing more is waited
+ * A firmware's program is not trusted to end: a loop is ended after some thousand turns, and after a few of those nothing more is waited
  * for. ACPICA says nothing by itself; for each request that fails, however deep in the firmware's calls, there is one line here.
  */
 #include <base/aml.h>
@@ -19,7 +19,6 @@
 
 #include "osl.h"
 
-#define LOOP_SECONDS 1
 #define PATH_MAX 64
 #define POWER_BUTTON "PNP0C0C"
 #define EVENT_DEVICE "ACPI0013"
@@ -106,7 +105,7 @@ static acpi_status start(void)
 {
 	acpi_status status;
 
-	acpi_gbl_max_loop_iterations = LOOP_SECONDS;
+	acpi_gbl_max_loop_iterations = OSL_LOOP_SECONDS;
 	status = acpi_initialize_subsystem();
 	acpi_gbl_exception_handler = on_exception;
 	if (ACPI_SUCCESS(status))
@@ -259,7 +258,7 @@ static acpi_status on_resource(struct acpi_resource *resource, void *context)
 	return AE_OK;
 }
 
-unsigned aml_resources(aml_device device, struct aml_resource *out, unsigned max)
+int aml_resources(aml_device device, struct aml_resource *out, unsigned max)
 {
 	struct taking taking = {.out = out, .max = max};
 	char path[PATH_MAX];
@@ -267,11 +266,12 @@ unsigned aml_resources(aml_device device, struct aml_resource *out, unsigned max
 
 	reported = false;
 	status = acpi_walk_resources(device, METHOD_NAME__CRS, on_resource, &taking);
-	if (ACPI_FAILURE(status) && status != AE_NOT_FOUND) {
+	if (ACPI_FAILURE(status) && (status != AE_NOT_FOUND || reported)) {
 		path_of(device, path);
 		report(status, path, sizeof(path));
+		return -EIO;
 	}
-	return taking.count;
+	return (int)taking.count;
 }
 
 /* ---- INTx ---- */
@@ -280,9 +280,9 @@ unsigned aml_resources(aml_device device, struct aml_resource *out, unsigned max
 static int link_line(aml_device link, unsigned *gsi, enum irq_trigger *trigger)
 {
 	struct aml_resource found[4];
-	unsigned count = aml_resources(link, found, ARRAY_SIZE(found));
+	int count = aml_resources(link, found, ARRAY_SIZE(found));
 
-	for (unsigned i = 0; i < count; i++)
+	for (int i = 0; i < count; i++)
 		if (found[i].kind == AML_LINE && found[i].base) {
 			*gsi = (unsigned)found[i].base;
 			*trigger = found[i].trigger;
@@ -390,25 +390,19 @@ struct event_line {
 static struct event_line event_lines[EVENT_LINES_MAX];
 static unsigned event_line_count;
 static void (*button_pressed)(void);
-static struct event button_event;
 
-static void on_button(struct event *event)
-{
-	(void)event;
-	button_pressed();
-}
-
-/* In the midst of AML: only mark. */
 static void on_notify(acpi_handle device, uint32_t value, void *context)
 {
 	struct acpi_device_info *info;
+	bool button;
 
 	(void)context;
 	if (value != NOTIFY_PRESSED || ACPI_FAILURE(acpi_get_object_info(device, &info)))
 		return;
-	if (info->valid & ACPI_VALID_HID && strcmp(info->hardware_id.string, POWER_BUTTON) == 0)
-		event_mark(&button_event);
+	button = info->valid & ACPI_VALID_HID && strcmp(info->hardware_id.string, POWER_BUTTON) == 0;
 	free(info);
+	if (button)
+		button_pressed();
 }
 
 static void on_event(struct event *event)
@@ -422,10 +416,10 @@ static void on_event(struct event *event)
 static void listen_to(aml_device device, void *context)
 {
 	struct aml_resource found[EVENT_LINES_MAX];
-	unsigned count = aml_resources(device, found, ARRAY_SIZE(found));
+	int count = aml_resources(device, found, ARRAY_SIZE(found));
 
 	(void)context;
-	for (unsigned i = 0; i < count && event_line_count < ARRAY_SIZE(event_lines); i++) {
+	for (int i = 0; i < count && event_line_count < ARRAY_SIZE(event_lines); i++) {
 		struct event_line *line = &event_lines[event_line_count];
 
 		if (found[i].kind != AML_LINE)
@@ -443,7 +437,6 @@ static void listen_to(aml_device device, void *context)
 void aml_listen(void (*button)(void))
 {
 	button_pressed = button;
-	event_init(&button_event, on_button);
 	if (ACPI_SUCCESS(acpi_install_notify_handler(ACPI_ROOT_OBJECT, ACPI_ALL_NOTIFY, on_notify, NULL)))
 		aml_each(EVENT_DEVICE, listen_to, NULL);
 }

@@ -19,6 +19,7 @@
 #include <arch/platform.h>
 #include <base/acpi.h>
 #include <base/aml.h>
+#include <base/event.h>
 #include <base/log.h>
 #include <base/page.h>
 #include <base/util.h>
@@ -29,6 +30,7 @@
 #define NS_PER_MS UINT64_C(1000000)
 #define NS_PER_S UINT64_C(1000000000)
 #define TIMER_NS 100 /* the unit of acpi_os_get_timer() */
+#define LOOP_TURNS_MAX 65536u
 #define WAIT_MAX_NS (5 * NS_PER_S)
 
 acpi_status acpi_os_initialize(void) { return AE_OK; }
@@ -187,11 +189,32 @@ acpi_status acpi_os_signal_semaphore(acpi_semaphore handle, uint32_t units)
 	return AE_OK;
 }
 
-/* Handlers of notifications: ours only mark an event. */
+/* What AML asks for while it runs (notifications) comes after it, in the loop. */
+#define LATER_MAX 16u
+static struct {
+	acpi_osd_exec_callback function;
+	void *context;
+} later[LATER_MAX];
+static unsigned later_count;
+
+static void run_later(struct event *event)
+{
+	(void)event;
+	for (unsigned i = 0; i < later_count; i++)
+		later[i].function(later[i].context);
+	later_count = 0;
+}
+
 acpi_status acpi_os_execute(acpi_execute_type type, acpi_osd_exec_callback function, void *context)
 {
+	static struct event event = {.run = run_later};
+
 	(void)type;
-	function(context);
+	if (later_count == LATER_MAX)
+		return AE_NO_MEMORY;
+	later[later_count].function = function;
+	later[later_count++].context = context;
+	event_mark(&event);
 	return AE_OK;
 }
 
@@ -215,13 +238,16 @@ void acpi_os_sleep(uint64_t ms) { wait(MIN(ms, WAIT_MAX_NS / NS_PER_MS) * NS_PER
 
 void acpi_os_stall(uint32_t us) { wait(us * NS_PER_US); }
 
-/* ACPICA ends a loop by this time. Once a few were ended, time flies: all together they may not take long. */
+/*
+ * ACPICA ends a loop by this time, of which it asks once a turn. A loop that computes much is not one that does not end, however busy the
+ * host: so each question makes the time a little later, and it is turns that are counted, really. Once a few loops were ended, time flies: all
+ * together they may not take long.
+ */
 uint64_t acpi_os_get_timer(void)
 {
 	static uint64_t skipped;
 
-	if (osl_loops >= OSL_LOOPS_MAX)
-		skipped += NS_PER_S / 2;
+	skipped += OSL_LOOP_SECONDS * NS_PER_S / (osl_loops < OSL_LOOPS_MAX ? LOOP_TURNS_MAX : 2);
 	return (clock_ns() + skipped) / TIMER_NS;
 }
 

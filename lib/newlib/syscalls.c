@@ -147,19 +147,18 @@ int kill(pid_t pid, int number)
 
 /* ---- time ---- */
 
-/* All clocks count from boot: nothing in the machine is required to know the date. */
+/* The time of day counts from boot, too, where nothing in the machine knows it. */
 int clock_gettime(clockid_t clock, struct timespec *time)
 {
-	uint64_t ns = clock_ns();
+	uint64_t ns = clock_ns() + (clock == CLOCK_REALTIME ? clock_epoch_ns() : 0);
 
-	(void)clock;
 	*time = (struct timespec){.tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S)};
 	return 0;
 }
 
 int gettimeofday(struct timeval *restrict time, void *restrict zone)
 {
-	uint64_t ns = clock_ns();
+	uint64_t ns = clock_epoch_ns() + clock_ns();
 
 	(void)zone;
 	*time = (struct timeval){.tv_sec = (time_t)(ns / NS_PER_S), .tv_usec = (suseconds_t)(ns % NS_PER_S / NS_PER_US)};

@@ -1,5 +1,12 @@
 """What is found, and how: by ACPI's namespace, a device tree, words on the command line; and where interrupts by line arrive."""
 
+import calendar
+import itertools
+import os
+import re
+import subprocess
+import time
+
 import pytest
 
 from vm import MMIO_BASE, MMIO_BYTES
@@ -42,3 +49,192 @@ def test_lines_behind_bridges(make_vm, disk):
     vm.null_console(bus="pcie.0")
     devices = vm.run().working(*NAMES)
     assert {device["irq"] for device in devices.values()} == {"intx"}, f"{devices}"
+
+
+# ---- microvm, whole ----
+
+FIRMWARE = {"seabios": "bios-microvm.bin", "qboot": "qboot.rom"}
+MATRIX = list(itertools.product(["acpi", "no-acpi"], ["pcie", "no-pcie"], FIRMWARE, ["serial", "no-serial"], [1, 2, 4]))
+# Each value with each other one.
+SELECTION = {("acpi", "pcie", "seabios", "serial", 1), ("acpi", "pcie", "qboot", "no-serial", 2), ("acpi", "no-pcie", "seabios", "no-serial", 4),
+             ("acpi", "no-pcie", "qboot", "serial", 4), ("no-acpi", "pcie", "seabios", "no-serial", 1),
+             ("no-acpi", "no-pcie", "qboot", "no-serial", 1), ("no-acpi", "no-pcie", "seabios", "serial", 2),
+             ("no-acpi", "pcie", "qboot", "serial", 4)}
+
+
+def microvm(make_vm, acpi, pcie, firmware, serial, cpus, words=""):
+    options = f"pcie={'on' if pcie else 'off'},isa-serial={'on' if serial else 'off'}"
+    vm = make_vm("microvm-acpi" if acpi else "microvm", bios=FIRMWARE[firmware], cpus=f"{cpus},maxcpus={max(cpus, 2)}",
+                 machine_options=options, words=words)
+    if not serial:
+        vm.log_port = "debugcon"
+    return vm
+
+
+def given(vm):
+    """The virtio devices of QEMU's command line, by type: what must be found, and by which transport."""
+    found = []
+    for option in (vm.argv[i + 1] for i, word in enumerate(vm.argv) if word == "-device"):
+        if match := re.match(r"virtio-(blk|net|rng|serial)-(device|pci)\b", option):
+            found.append(({"serial": "console"}.get(match[1], match[1]), {"device": "mmio", "pci": "pci"}[match[2]]))
+    return sorted(found)
+
+
+def check_found(vm, records, cpus):
+    devices = [record for record in records if record["event"] == "device"]
+    got = sorted((re.sub(r"\d+$", "", device["name"]), device["transport"]) for device in devices)
+    vm.check(got == given(vm), f"found {got}, given {given(vm)}")
+    vm.check(all(device["state"] == "ok" for device in devices), f"{devices}")
+    boot = [record for record in records if record["event"] == "boot"]
+    # With a device tree or words only, nothing counts the CPUs: see the MP table of QEMU, which microvm has not.
+    vm.check(len(boot) == 1 and boot[0]["cpus"] in (cpus, 1), f"{boot}")
+
+
+@pytest.mark.parametrize("acpi, pcie, firmware, serial, cpus", [
+    pytest.param(*values, marks=[] if values in SELECTION else [pytest.mark.full],
+                 id="-".join(str(value) for value in values)) for values in MATRIX])
+def test_microvm(make_vm, disk, acpi, pcie, firmware, serial, cpus):
+    """Exactly the devices that the command line gives are found, by ACPI or by words; pcie=on without ACPI is no PCIe in QEMU. Without a serial
+    port the log is read from debugcon."""
+    acpi, pcie, serial = acpi == "acpi", pcie == "pcie", serial == "serial"
+    vm = microvm(make_vm, acpi, pcie, firmware, serial, cpus)
+    vm.blk(disk(1 << 20))
+    vm.net_user()
+    vm.rng()
+    if acpi and pcie:
+        vm.args += ["-device", "virtio-serial-pci,id=bus0"]
+    else:
+        vm.args += ["-device", "virtio-serial-device,id=bus0"]
+    vm.args += ["-chardev", "null,id=none", "-device", "virtconsole,chardev=none,bus=bus0.0"]
+    if acpi and pcie:  # one that is not on the PCI bus, besides
+        vm.args += ["-object", "rng-random,id=more,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=more"]
+    vm.run()
+    check_found(vm, vm.records(), cpus)
+
+
+@pytest.mark.parametrize("words, pcie, devices", [("", False, "device"), ("acpi=off", False, "device"), ("acpi=off", True, "pci"),
+                                                  ("acpi=off pci.ecam=256M@0xe0000000", True, "pci"),
+                                                  ("acpi=off pci.ecam=16M@0xe0000000:0-7", True, "pci")])
+def test_device_tree(make_vm, disk, words, pcie, devices):
+    """No ACPI and no words: QEMU's device tree, or the configuration space that a word tells of, whose windows that tree has."""
+    vm = make_vm("microvm-acpi" if words else "microvm", words=words,
+                 machine_options=("pcie=on" if pcie else "pcie=off") + ("" if words else ",auto-kernel-cmdline=off"))
+    vm.args += ["-object", "rng-random,id=more,filename=/dev/urandom", "-device", f"virtio-rng-{devices},rng=more",
+                "-device", f"virtio-serial-{devices},id=bus0", "-chardev", "null,id=none",
+                "-device", "virtconsole,chardev=none,bus=bus0.0"]
+    vm.run()
+    vm.check(sorted(vm.devices()) == ["console0", "rng0"], f"{vm.devices()}")
+    check_found(vm, vm.records(), 1)
+
+
+@pytest.mark.parametrize("word", ["", "1@2", "256M", "256M@", "512K@0xe0000000", "1G@0xe0000000", "16M@0xe0000000:0-16", "16M@0xe0000000:5-4",
+                                  "16M@0xe0000000:256", "16M@0xe0000800", "16M@0xd0000000000000000", "16M@0x100000"])
+def test_bad_ecam(make_vm, word):
+    """One line that quotes the word, and PCI is found as without it."""
+    vm = make_vm("q35", words=f"pci.ecam={word}").rng().run()
+    vm.working("rng0")
+    vm.check(len(vm.warnings(r"pci\S*" + re.escape(f"={word}:")) + vm.warnings(re.escape(f"pci: {word}: "))) == 1, "not one line about it")
+
+
+def test_log_on_a_console_device(make_vm):
+    """Neither a serial port nor a debug port: the log, with the end record, is on the virtio console."""
+    vm = make_vm("microvm", machine_options="isa-serial=off").rng()
+    path = vm.directory / "log"
+    vm.args += ["-chardev", f"file,id=log,path={path}", "-device", "virtio-serial-device,id=bus0",
+                "-device", "virtconsole,chardev=log,bus=bus0.0"]
+    vm.start()
+    status = vm.wait()
+    text = path.read_text(encoding="utf-8", errors="replace")
+    assert status == 33 and text.startswith("@vireo {\"event\":\"boot\"") and "@vireo {\"event\":\"end\",\"status\":0" in text, text
+    assert not vm.log
+
+
+# ---- tables that are not right ----
+
+BROKEN = {
+    "loop": ("Device (BAD0) { Name (_HID, \"LNRO0005\") Method (_CRS) { While (One) { } Return (Buffer () { 0x79, 0 }) } }", "LOOP_TIMEOUT"),
+    "loop-at-load": ("While (One) { }", "LOOP_TIMEOUT"),
+    "loop-in-ini": ("Device (BAD0) { Name (_HID, \"TEST0001\") Name (_STA, 15) Method (_INI) { While (One) { } } }", "LOOP_TIMEOUT"),
+    "missing": ("Device (BAD0) { Name (_HID, \"LNRO0005\") Method (_CRS) { Return (\\NONE) } External (\\NONE) }", "NOT_FOUND"),
+    "no-resources": ("Device (BAD0) { Name (_HID, \"LNRO0005\") Name (_CRS, Buffer () { 0x79, 0 }) }", "without registers"),
+    "over-ram": ("Device (BAD0) { Name (_HID, \"LNRO0005\") Name (_CRS, ResourceTemplate () { Memory32Fixed (ReadWrite, 0x200000, 0x200) "
+                 "Interrupt (ResourceConsumer, Level, ActiveHigh, Exclusive) { 5 } }) }", "over RAM"),
+    "region-in-ram": ("OperationRegion (RAM0, SystemMemory, 0x100000, 0x1000) Field (RAM0, DWordAcc, NoLock, Preserve) { WORD, 32 } "
+                      "Device (BAD0) { Name (_HID, \"LNRO0005\") Method (_CRS) { Store (0, WORD) Return (Buffer () { 0x79, 0 }) } }", "_CRS: "),
+    "no-line": ("Device (BAD0) { Name (_HID, \"LNRO0005\") Name (_CRS, ResourceTemplate () { Memory32Fixed (ReadWrite, 0xfeb01000, 0x200) "
+                "Interrupt (ResourceConsumer, Level, ActiveHigh, Exclusive) { 200 } }) }", "no interrupt line 200"),
+}
+
+
+def compile_table(directory, code):
+    """An SSDT of that code below \\_SB, by iasl."""
+    source, table = directory / "ssdt.asl", directory / "ssdt.aml"
+    source.write_text(f'DefinitionBlock ("ssdt.aml", "SSDT", 2, "TEST", "BROKEN", 1) {{ Scope (\\_SB) {{ {code} }} }}\n', encoding="ascii")
+    done = subprocess.run(["iasl", "-f", "-p", str(table.with_suffix("")), str(source)], capture_output=True, text=True)
+    assert table.exists(), done.stdout + done.stderr
+    return table
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_aml(make_vm, tmp_path, name):
+    """One line about it; the device that the machine's own tables tell of works."""
+    code, fragment = BROKEN[name]
+    vm = make_vm("q35", words="virtio.irq=intx").rng()  # which takes AML
+    vm.args += ["-acpitable", f"file={compile_table(tmp_path, code)}"]
+    vm.run()
+    vm.working("rng0")
+    lines = vm.warnings("acpi|mmio|irq")
+    lines = [line for line in lines if "virtio-rng" not in line]
+    vm.check(len(lines) == 1 and fragment in lines[0], f"not one line with {fragment}: {lines}")
+
+
+@pytest.mark.parametrize("break_it, fragment", [("sum", "checksum"), ("cut", ".")])
+def test_broken_tables(make_vm, tmp_path, break_it, fragment):
+    """A table with a bad sum, one whose code ends too early."""
+    vm = make_vm("q35", words="virtio.irq=intx").rng()
+    table = bytearray(compile_table(tmp_path, 'Device (BAD0) { Name (_HID, "LNRO0005") Name (_CRS, Buffer () { 0x79, 0 }) }').read_bytes())
+    path = tmp_path / "table"
+    if break_it == "sum":
+        table[-1] ^= 1
+    else:
+        table = table[:-9]
+    if break_it != "sum":
+        table[4:8] = len(table).to_bytes(4, "little")
+        table[9] = 0
+        table[9] = -sum(table) & 255
+    path.write_bytes(table)
+    vm.args += ["-acpitable", f"file={path}"]  # a header is in it: QEMU keeps all of it but the sum, which it makes right
+    vm.run()
+    vm.working("rng0")
+
+
+# ---- the power button, the time ----
+
+@pytest.mark.parametrize("machine", ["q35", "pc", "microvm-acpi"])
+def test_power_button(make_vm, machine):
+    """A press ends the program: QEMU ends as after success, and the end record is there."""
+    vm = make_vm(machine, app="shell", words="log=debug").rng()
+    vm.start()
+    vm.expect("power button: ")
+    vm.qmp("system_powerdown")
+    vm.finish()
+
+
+@pytest.mark.parametrize("machine, options", [("q35", ""), ("microvm", "")])
+def test_time_of_day(make_vm, machine, options):
+    vm = make_vm(machine, app="shell", machine_options=options)
+    vm.args += ["-rtc", "base=2029-02-28T23:59:58"]
+    vm.start()
+    vm.expect("vireo> ")
+    vm.send("time\n")
+    told = int(vm.expect(r"^(\d{6,})\n")[1])
+    assert 0 <= told - calendar.timegm((2029, 2, 28, 23, 59, 58)) < 60
+
+
+def test_no_clock(make_vm):
+    """Nothing tells the time: it counts from boot."""
+    vm = make_vm("microvm", app="shell", machine_options="rtc=off")
+    vm.start()
+    vm.expect("vireo> ")
+    vm.send("time\n")
+    assert int(vm.expect(r"^(\d+)\n")[1]) < 1000

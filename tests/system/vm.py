@@ -123,6 +123,7 @@ class VM:
         self.machine, self.memory, self.cpu, self.bios, self.cpus = machine, memory, cpu, bios, cpus
         self.machine_options = machine_options
         self.mmio_version = mmio_version
+        self.log_port = "serial"  # or "debugcon", for machines without a serial port
         self.image = image
         self.app = app
         self.slots = slot_words(machine) if machine == "microvm-words" else ""
@@ -273,6 +274,8 @@ class VM:
                    "-qmp", f"unix:{self.directory}/qmp,server=on,wait=off", *self.boot_arguments()]
         if self.mmio:
             command += ["-global", f"virtio-mmio.force-legacy={'on' if self.mmio_version == 1 else 'off'}"]
+        if self.log_port == "debugcon":
+            command[command.index("-serial"):command.index("-serial") + 2] = ["-device", "isa-debugcon,iobase=0xe9,chardev=com1"]
         if self.cpu:
             command += ["-cpu", self.cpu]
         if self.bios:

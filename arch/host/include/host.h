@@ -104,6 +104,7 @@ bool host_is_ram(uint64_t phys, uint64_t size); /* all of it in the arena */
 
 /* ---- interrupts ---- */
 #define HOST_LINES 64
+#define HOST_CONTROLLER 0xfec00000u /* of all of them, for device trees: cells are the line, and its trigger as the enum has it */
 extern unsigned host_message_limit; /* how many messages irq_attach_message() grants; 0: -ENODEV. 1024 at boot */
 
 bool host_irq_raise_message(uint64_t address, uint32_t data); /* false: nobody is attached (counted as stray) */

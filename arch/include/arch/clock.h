@@ -13,6 +13,9 @@
 uint64_t clock_hz(void); /* ticks per second */
 uint64_t clock_ns(void); /* nanoseconds since boot */
 
+/* When clock_ns() was 0: nanoseconds since 1970, UTC. 0: nothing in the machine knows. The first call may take milliseconds. */
+uint64_t clock_epoch_ns(void);
+
 /* Interrupt this CPU once at `deadline_ns` (clock_ns() time) or soon after, never before; it only ends a cpu_idle(). A new call
  * replaces the former deadline; UINT64_MAX disarms. */
 void clock_arm(uint64_t deadline_ns);

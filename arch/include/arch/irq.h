@@ -44,6 +44,10 @@ struct irq_message {
 /* Attach to a line. -EINVAL: no such line (one log line says so); -ENOSPC: no vector left. */
 [[gnu::warn_unused_result]] int irq_attach_line(struct irq *irq, unsigned gsi, enum irq_trigger trigger, struct event *event);
 
+/* The line that a device tree's interrupt is: the cells of the binding of the controller at that physical address. -ENOENT: none. */
+[[gnu::warn_unused_result]] int irq_line_of(uint64_t controller, const uint32_t *cells, unsigned count, unsigned *gsi,
+                                            enum irq_trigger *trigger);
+
 /* Attach to a message of its own. -ENOSPC: no vector left; -ENODEV: the platform has no messages. */
 [[gnu::warn_unused_result]] int irq_attach_message(struct irq *irq, struct event *event, struct irq_message *message);
 

@@ -34,6 +34,11 @@ void arch_pci_ports_write(uint16_t bdf, uint16_t offset, unsigned width, uint32_
 /* Where functions that no firmware placed may decode: memory below 4 GiB, or I/O ports. RAM may reach into it; end == base: nowhere. */
 void arch_pci_window(bool ports, uint64_t *base, uint64_t *end);
 
+/* A power button that needs no AML: `event` is marked when it is pressed, or when something else shares its interrupt. False: there is none.
+ * Then ask whether it was, which also acknowledges it. */
+bool arch_power_attach(struct event *event);
+bool arch_power_pressed(void);
+
 /* The end (CONTRACT "Ending"): tells the VMM, powers off, resets, halts. status 0 is success. */
 [[gnu::noreturn]] void arch_end(int status);
 

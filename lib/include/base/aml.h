@@ -31,7 +31,8 @@ AML_PART aml_device aml_child(aml_device device, uint32_t address);
 /* The number that an object of the device is or gives (_SEG, _BBN, ...). -ENOENT: none. */
 [[nodiscard]] AML_PART int aml_number(aml_device device, const char *name, uint64_t *value);
 
-/* The device's _CRS, in its order, as far as it is of these kinds. Returns how many, `max` at most. */
+/* The device's _CRS, in its order, as far as it is of these kinds. How many, `max` at most; -EIO: it failed (the
+ * line is logged). */
 struct aml_resource {
 	enum { AML_MEMORY, AML_PORTS, AML_LINE } kind;
 	bool window;         /* not of the device itself but what it forwards */
@@ -39,7 +40,7 @@ struct aml_resource {
 	uint64_t offset;     /* of a window: what to take off for the address on the other side */
 	enum irq_trigger trigger;
 };
-AML_PART unsigned aml_resources(aml_device device, struct aml_resource *out, unsigned max);
+AML_PART int aml_resources(aml_device device, struct aml_resource *out, unsigned max);
 
 /* Where INTx of a PCI device arrives, by the _PRT of the bus that it is on. `pin` counts from 0. A link device that is not set to a
  * line is set to one. -ENOENT: the bus has no _PRT, or none for that pin. */
