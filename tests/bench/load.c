@@ -329,7 +329,7 @@ static void tune_disk(void)
 
 static void run_fio(void)
 {
-	char depth[32], number_ios[48];
+	char depth[32];
 	const char *arguments[] = {"/bin/fio",
 	                           "--name=read",
 	                           "--filename=" DISK,
@@ -342,17 +342,17 @@ static void run_fio(void)
 	                           "--iodepth_batch_complete_min=1",
 	                           "--iodepth_batch_complete_max=32",
 	                           "--iodepth_batch=32",
+	                           "--time_based",
+	                           "--runtime=2",
 	                           "--output-format=json",
-	                           "--loops=1000",
 	                           "--gtod_reduce=1",
 	                           "--thread",
 	                           depth,
-	                           number_ios,
 	                           NULL};
 	int status;
 
+	mkdir("/tmp", 0777);
 	snprintf(depth, sizeof(depth), "--iodepth=%lu", number("load.qd", "32"));
-	snprintf(number_ios, sizeof(number_ios), "--number_ios=%lu", number("load.ops", "20000"));
 	if (!fork()) {
 		execv(arguments[0], (char *const *)arguments);
 		fail(arguments[0]);
