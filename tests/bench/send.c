@@ -8,15 +8,18 @@
 #include <sys/un.h>
 
 #define FRAME 60
+#define NUMBER 14 /* where a frame has its number, little-endian, counting up: what is lost on the way shows */
 #define BATCH 64
 
 int main(int argc, char **argv)
 {
+	static const unsigned char header[NUMBER] = "\xff\xff\xff\xff\xff\xff\x02\0\0\0\0\x01\x88\xb5";
+	static unsigned char frames[BATCH][FRAME];
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
-	unsigned char frame[FRAME] = "\xff\xff\xff\xff\xff\xff\x02\0\0\0\0\x01\x88\xb5";
-	struct iovec vector = {frame, sizeof(frame)};
-	struct mmsghdr messages[BATCH];
+	struct iovec vectors[BATCH];
+	struct mmsghdr messages[BATCH] = {0};
 	int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+	unsigned number = 0;
 
 	if (argc != 2 || strlen(argv[1]) >= sizeof(to.sun_path))
 		return 2;
@@ -25,10 +28,20 @@ int main(int argc, char **argv)
 		perror(argv[1]);
 		return 1;
 	}
-	memset(messages, 0, sizeof(messages));
-	for (unsigned i = 0; i < BATCH; i++)
-		messages[i].msg_hdr = (struct msghdr){.msg_iov = &vector, .msg_iovlen = 1};
-	while (sendmmsg(fd, messages, BATCH, 0) > 0 || errno == EINTR)
-		;
-	return 0;
+	for (unsigned i = 0; i < BATCH; i++) {
+		memcpy(frames[i], header, sizeof(header));
+		vectors[i] = (struct iovec){frames[i], FRAME};
+		messages[i].msg_hdr = (struct msghdr){.msg_iov = &vectors[i], .msg_iovlen = 1};
+	}
+	for (;;) {
+		for (unsigned i = 0; i < BATCH; i++)
+			for (unsigned byte = 0; byte < 4; byte++)
+				frames[i][NUMBER + byte] = (unsigned char)((number + i) >> 8 * byte);
+
+		int sent = sendmmsg(fd, messages, BATCH, 0);
+
+		if (sent < 0 && errno != EINTR)
+			return 0;
+		number += sent > 0 ? (unsigned)sent : 0;
+	}
 }
