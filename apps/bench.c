@@ -4,7 +4,7 @@
  *   bench.name=blk-read|blk-write   bench.device= bench.bs= (4096) bench.qd= (32) bench.ops= (100000) bench.mode=irq|poll
  *                                   bench.pattern=sequential|random
  *   bench.name=net-tx|net-rx|net-echo    see bench_net.c
- *   bench.name=boot                 the time from power-on (tsc) and from the kernel's start (ns) to here
+ *   bench.name=boot                 the time from power-on (tsc) and from the kernel's start (ns) to here, and how many devices work
  *
  * Under QEMU's -icount the time stamps count instructions, the bench's own among them: so a run is made of prepared requests
  * only, and its loops neither allocate nor print nor divide. A run of a tenth precedes the one that is measured. With mode=poll
@@ -267,8 +267,12 @@ static int bench_blk_write(void) { return bench_block(BLOCK_WRITE, "blk-write");
 
 static int bench_boot(void)
 {
-	record("{\"event\":\"bench\",\"name\":\"boot\",\"ns\":%lu,\"tsc\":%lu,\"hz\":%lu,\"errors\":0}", clock_ns(),
-	       clock_ticks(), clock_hz());
+	unsigned devices = 0;
+
+	for (const struct device_info *info = device_first(); info; info = info->next)
+		devices += !strcmp(info->state, "ok");
+	record("{\"event\":\"bench\",\"name\":\"boot\",\"devices\":%u,\"ns\":%lu,\"tsc\":%lu,\"hz\":%lu,\"errors\":0}", devices,
+	       clock_ns(), clock_ticks(), clock_hz());
 	return 0;
 }
 

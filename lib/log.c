@@ -25,7 +25,7 @@ bool console_cr;
 
 bool log_set_level(const char *name)
 {
-	static const char *const names[] = {"error", "warn", "info", "debug"}; /* in the order of enum log_level */
+	static const char *const names[] = {"off", "error", "warn", "info", "debug"}; /* in the order of enum log_level */
 
 	for (unsigned level = 0; level < ARRAY_SIZE(names); level++) {
 		if (strcmp(name, names[level]) == 0) {
@@ -35,6 +35,8 @@ bool log_set_level(const char *name)
 	}
 	return false;
 }
+
+bool log_is_off(void) { return log_threshold == LOG_OFF; }
 
 /* `line` has room for LINE_END more bytes. */
 static void write_line(char *line, size_t length)

@@ -29,7 +29,7 @@ static void init_log(void)
 	const char *level = cmdline_get("log");
 
 	if (level && !log_set_level(level))
-		log_warn("cmdline: \"log=%s\": the levels are error, warn, info, debug", level);
+		log_warn("cmdline: \"log=%s\": the levels are off, error, warn, info, debug", level);
 }
 
 /* acpi=off, as Linux has it: the machine is what else tells of it. */
@@ -44,6 +44,8 @@ static void announce(const struct boot_info *boot)
 {
 	uint64_t memory = 0;
 
+	if (log_is_off())
+		return;
 	for (unsigned i = 0; i < boot->memory_count; i++)
 		memory += boot->memory[i].kind == MEMORY_RAM ? boot->memory[i].size : 0;
 	record("{\"event\":\"boot\",\"version\":\"%s\",\"arch\":\"%s\",\"protocol\":\"%s\",\"cpus\":%u,\"memory\":%llu}",

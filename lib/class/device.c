@@ -67,6 +67,8 @@ void device_announce(const struct device_info *info)
 	static char queues[4096];
 	char address[80], reason[600], reason_member[640] = "";
 
+	if (log_is_off())
+		return;
 	if (info->reason[0])
 		format_text(reason_member, sizeof(reason_member), ",\"reason\":\"%s\"",
 		            json_string(reason, sizeof(reason), info->reason));

@@ -66,7 +66,7 @@ class Bench:
         linux.run("gcc", "-O2", "-Wall", "-D_GNU_SOURCE", "-o", self.sender, HERE / "send.c")
         self.plugin = self.directory / "count.so"
         linux.run("gcc", "-O2", "-Wall", "-shared", "-fPIC", "-o", self.plugin, HERE / "count.c")
-        self.vireo = machine.Guest("Vireo", self.image, "app=bench log=error")
+        self.vireo = machine.Guest("Vireo", self.image, "app=bench log=off")
         clock = machine.run(self.vireo, machine.machine("q35"), "bench.name=boot").bench()["hz"] // 1000
         guest = linux.Linux(self.directory / "linux").make()
         # Told its clock's rate, Linux need not calibrate; on a microvm under emulation it could not.

@@ -163,7 +163,7 @@ def write(results, docs):
             "of all after the other; figures are medians, with the least and the most.", "",
             f"- Machine: {about['cpu']}, {about['cpus']} CPUs, Linux {about['kernel']}.",
             f"- {about['qemu']}, `-accel {about['accel']}`.",
-            f"- Vireo {about['commit']}, `app=bench log=error`. Linux: Debian's {about['linux']}, uncompressed, with `{about['words']}`; block "
+            f"- Vireo {about['commit']}, `app=bench log=off`. Linux: Debian's {about['linux']}, uncompressed, with `{about['words']}`; block "
             "scheduler none, iostats 0, nomerges 2; a static program of ours as its only process.",
             "- Linux goes its cheapest ways: raw io_uring with registered file and buffers and batched refills, by interrupt (uring) or polled "
             "(iopoll), at depth 1 also pread(); pktgen for frames sent, and frames received are dropped behind the driver.", ""]

@@ -57,6 +57,14 @@ static void test_levels(void **state)
 	expect("[   0.000000] e\n");
 	console_line("plain");
 	expect("plain\n");
+	assert_false(log_is_off());
+	assert_true(log_set_level("off"));
+	log_error("e");
+	expect("");
+	console_line("plain");
+	expect("plain\n");
+	assert_true(log_is_off());
+	assert_true(log_set_level("error"));
 	assert_false(log_set_level("errors"));
 	assert_false(log_set_level(""));
 	assert_false(log_set_level("Info"));

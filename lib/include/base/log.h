@@ -10,7 +10,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+/* LOG_OFF is a threshold only: no log lines, and no records of the boot and the devices; what is printed is the program's. A panic's lines
+ * come all the same. */
+enum log_level { LOG_OFF, LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 extern enum log_level log_threshold;
 
@@ -26,8 +28,11 @@ extern enum log_level log_threshold;
 
 [[gnu::format(printf, 3, 4)]] void format_text(char *out, unsigned long size, const char *format, ...);
 
-/* "error", "warn", "info", "debug" -> log_threshold. False: no such level. */
+/* "off", "error", "warn", "info", "debug" -> log_threshold. False: no such level. */
 bool log_set_level(const char *name);
+
+/* LOG_OFF: who tells of the boot or of devices need not begin. */
+bool log_is_off(void);
 
 /* A plain line on the console: no time stamp, no threshold. TAP and shells. */
 [[gnu::format(printf, 1, 2)]] void console_line(const char *format, ...);

@@ -340,6 +340,8 @@ static void add_line(const char *format, va_list args)
 
 const char *kernel_log(void) { return log_text; }
 
+bool log_is_off(void) { return false; }
+
 void log_line(enum log_level level, const char *format, ...)
 {
 	va_list args;
