@@ -331,12 +331,17 @@ static void test_one_block(struct block_device *device)
 	free(disk);
 }
 
+/* The disk of that name, or those of a host of that name: scsi0.TARGET.LUN. */
 static void test_block(const char *name)
 {
-	struct block_device *device = block_find(name);
+	size_t length = strlen(name);
+	struct block_device *next;
 
-	if (device)
-		test_one_block(device);
+	for (struct block_device *device = block_find(NULL); device; device = next) {
+		next = block_next(device);
+		if (!strncmp(device->node.name, name, length) && (!device->node.name[length] || device->node.name[length] == '.'))
+			test_one_block(device);
+	}
 }
 
 SELFTEST(block, test_block);
