@@ -350,6 +350,11 @@ test-system: $(B)/vireo.elf $(B)/vireo.bzImage $(B)/vireo.bin $(B)/tests/loader.
 	$(call need,run the system tests,python3-pytest python3-pytest-xdist ovmf $(PACKAGES_IMAGE))
 	@VIREO_IMAGE=$(abspath $(B)/vireo.elf) tools/test-system $(BUILD)/system -n 2 $(PYTEST)
 
+.PHONY: boots
+boots: ## write docs/boots.md: what the last system tests booted how, and what was seen
+	$(call need,write the table of boots,python3)
+	@tools/boots $(BUILD) docs/boots.md
+
 conformance: ## the driver requirements of virtio 1.4 by area, and whether the last `make test` shows those that are kept
 	$(call need,check the conformance tables,python3)
 	@tools/conformance $(BUILD)

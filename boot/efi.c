@@ -24,7 +24,7 @@ enum {
 struct efi_descriptor {
 	uint32_t type, pad;
 	uint64_t physical, virtual, pages, attributes;
-};
+} __attribute__((packed));
 _Static_assert(sizeof(struct efi_descriptor) == 40, "EFI_MEMORY_DESCRIPTOR");
 
 void efi_start(const struct efi_handoff *handoff);
@@ -78,7 +78,8 @@ void efi_start(const struct efi_handoff *handoff)
 	boot->cmdline = boot_without_name(boot_text(handoff->cmdline, "command line"));
 	boot->rsdp = handoff->rsdp;
 	boot->epoch = handoff->epoch;
-	boot_memory_efi(boot, (const void *)(uintptr_t)handoff->map, handoff->map_size, handoff->map_stride);
+	if (boot_reachable(handoff->map, handoff->map_size))
+		boot_memory_efi(boot, (const void *)(uintptr_t)handoff->map, handoff->map_size, handoff->map_stride);
 	if (!boot->memory_count)
 		panic("efi: the firmware tells of no memory");
 	if (handoff->initrd_size)

@@ -55,7 +55,7 @@ struct setup_data {
 	uint64_t next;
 	uint32_t type, len;
 	uint8_t data[];
-};
+} __attribute__((packed));
 
 void linux16_start(const struct boot_params *params);
 void linux32_start(const struct boot_params *params);

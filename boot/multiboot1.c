@@ -16,11 +16,11 @@
 
 struct multiboot_info {
 	uint32_t flags, mem_lower, mem_upper, boot_device, cmdline, mods_count, mods_addr, syms[4], mmap_length, mmap_addr;
-};
+} __attribute__((packed)); /* this and what it leads to: loaders may align it to nothing */
 
 struct multiboot_module {
 	uint32_t start, end, string, reserved;
-};
+} __attribute__((packed));
 
 /* `size` is that of what follows it, and leads to the next one. */
 struct multiboot_mmap {

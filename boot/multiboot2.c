@@ -29,7 +29,7 @@ enum tag_type {
 
 struct multiboot2_info {
 	uint32_t total_size, reserved;
-};
+} __attribute__((packed)); /* this and what is in it: loaders may align it to nothing */
 
 struct tag {
 	uint32_t type, size; /* size: without what aligns the next one to 8 bytes */
@@ -48,12 +48,12 @@ struct tag {
 		} map; /* Multiboot's or EFI's */
 		uint8_t rsdp[RSDP_MAX];
 	};
-};
+} __attribute__((packed));
 
 struct mmap_entry {
 	uint64_t base, length;
 	uint32_t type, reserved;
-};
+} __attribute__((packed));
 
 struct map {
 	const uint8_t *first;

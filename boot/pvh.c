@@ -14,17 +14,17 @@ struct hvm_start_info {
 	uint64_t modules, cmdline, rsdp;
 	uint64_t memory_map; /* this and the rest since version 1 */
 	uint32_t memory_count, reserved;
-};
+} __attribute__((packed)); /* this and what it leads to: loaders may align it to nothing */
 _Static_assert(sizeof(struct hvm_start_info) == 56, "hvm_start_info, version 1");
 
 struct hvm_module {
 	uint64_t base, size, cmdline, reserved;
-};
+} __attribute__((packed));
 
 struct hvm_memory {
 	uint64_t base, size;
 	uint32_t type, reserved;
-};
+} __attribute__((packed));
 _Static_assert(sizeof(struct hvm_memory) == 24, "hvm_memmap_table_entry");
 
 void pvh_start(const struct hvm_start_info *start);

@@ -60,7 +60,7 @@ static int normalize(char *path)
 static void add(struct build *build, char *path, struct tree_node node)
 {
 	int length = normalize(path);
-	const char *text = build->text + build->text_bytes;
+	const char *text = build->nodes ? build->text + build->text_bytes : NULL;
 
 	if (length <= 0) {
 		build->refused += length < 0;

@@ -1,6 +1,7 @@
 /*
  * See boot_stub.h.
  */
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -8,6 +9,7 @@
 #include <base/program.h>
 #include <base/util.h>
 
+#include "../../boot/boot.h"
 #include "boot_stub.h"
 
 struct boot_info boot_found;
@@ -16,10 +18,10 @@ char image_start[1], image_end[1];
 static void (*to_run)(const void *);
 static const void *argument_of_it;
 
+static uint8_t *arena;
+
 uint8_t *boot_arena(void)
 {
-	static uint8_t *arena;
-
 	if (!arena) {
 		arena = mmap(NULL, BOOT_ARENA_BYTES + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1,
 		             0);
@@ -28,6 +30,14 @@ uint8_t *boot_arena(void)
 	}
 	memset(arena, 0, BOOT_ARENA_BYTES);
 	return arena;
+}
+
+/* Instead of boot/loader_data.c's: the arena is all the memory there is. */
+bool boot_reachable(uint64_t base, uint64_t size)
+{
+	uint64_t start = (uintptr_t)arena;
+
+	return base >= start && base - start < BOOT_ARENA_BYTES && size <= BOOT_ARENA_BYTES - (base - start);
 }
 
 static void call(void) { to_run(argument_of_it); }

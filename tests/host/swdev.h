@@ -145,11 +145,12 @@ struct swdev {
 	/* the test's, before swdev_plug() */
 	uint64_t offered;
 	bool legacy;                 /* fronts mmio and pci: the legacy interface */
+	uint8_t structures_bar;      /* front pci: BAR of the virtio structures, 4 or 2 */
 	uint16_t vectors;            /* front pci: MSI-X entries; 0: none */
 	unsigned direct_irq;         /* front direct: an enum virtio_irq_mode */
 	bool transitional, no_line;  /* front pci: also has the legacy interface; has no INTx */
 	bool legacy_choice;          /* of a transitional device: the driver will use the legacy interface */
-	bool window, ports;          /* front pci: BAR 4 has no address, so there is only the capability's window; BAR 4 is I/O */
+	bool window, ports;          /* front pci: that BAR has no address, so there is only the capability's window; it is I/O */
 	uint64_t shm_base, shm_size; /* shared memory region 1; 0: none */
 	bool mmio_level;             /* front mmio: the line is level-triggered */
 	struct dma_device dma;       /* front direct: the driver's side of the DMA seam */

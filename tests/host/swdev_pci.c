@@ -126,7 +126,7 @@ static void add_bar(struct swdev *dev, unsigned index, bool io, bool is_64, uint
 	                                   .read = swdev_pci_bar_read,
 	                                   .write = swdev_pci_bar_write,
 	                                   .context = bar};
-	if (dev->window && index == 4)
+	if (dev->window && index == dev->structures_bar)
 		base = 0; /* as nobody assigned it */
 	put32(pci->config + 0x10 + 4 * index, (uint32_t)base | bar->flags);
 	if (is_64)
@@ -178,11 +178,11 @@ static void add_capabilities(struct swdev *dev)
 		pci->msix_cap = add_capability(pci, 0x11, msix, 12);
 	}
 	if (!dev->legacy) {
-		pci->common_cap = add_virtio(pci, CAP_COMMON, 4, COMMON_AT, 64, 16);
-		pci->notify_cap = add_virtio(pci, CAP_NOTIFY, 4, NOTIFY_AT, NOTIFY_BYTES, 20);
-		pci->isr_cap = add_virtio(pci, CAP_ISR, 4, ISR_AT, 4, 16);
+		pci->common_cap = add_virtio(pci, CAP_COMMON, dev->structures_bar, COMMON_AT, 64, 16);
+		pci->notify_cap = add_virtio(pci, CAP_NOTIFY, dev->structures_bar, NOTIFY_AT, NOTIFY_BYTES, 20);
+		pci->isr_cap = add_virtio(pci, CAP_ISR, dev->structures_bar, ISR_AT, 4, 16);
 		if (dev->config_size)
-			pci->device_cap = add_virtio(pci, CAP_DEVICE, 4, DEVICE_AT, dev->config_size, 16);
+			pci->device_cap = add_virtio(pci, CAP_DEVICE, dev->structures_bar, DEVICE_AT, dev->config_size, 16);
 		pci->cfg_cap = add_virtio(pci, CAP_PCI_CFG, 0, 0, 0, 20);
 		if (dev->shm_size) {
 			uint8_t at = add_virtio(pci, CAP_SHARED_MEMORY, 2, (uint32_t)dev->shm_base, (uint32_t)dev->shm_size, 24);
@@ -226,7 +226,7 @@ static void fill_header(struct swdev *dev, unsigned slot)
 	if (dev->vectors)
 		add_bar(dev, 1, false, false, 0x10000, slot);
 	if (!dev->legacy)
-		add_bar(dev, 4, dev->ports, !dev->ports, dev->ports ? 0x4000 : 0x10000, slot);
+		add_bar(dev, dev->structures_bar, dev->ports, !dev->ports, dev->ports ? 0x4000 : 0x10000, slot);
 }
 
 static int plug(struct swdev *dev)

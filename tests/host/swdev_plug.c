@@ -168,6 +168,7 @@ struct swdev *swdev_new(const struct swdev_type *type)
 	dev->queue_count = type->queues;
 	dev->queues = calloc(type->queues, sizeof(dev->queues[0]));
 	dev->vectors = (uint16_t)(type->queues + 1);
+	dev->structures_bar = 4;
 	dev->config_vector = 0xffff;
 	dev->seed = 0x9e3779b97f4a7c15;
 	for (uint16_t i = 0; i < type->queues; i++) {

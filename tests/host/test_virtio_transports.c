@@ -29,7 +29,8 @@ struct way {
 	const struct swdev_front *front;
 	bool legacy, level, transitional, no_line, window, ports;
 	uint64_t features;
-	uint16_t vectors; /* UINT16_MAX: as many as the device likes */
+	uint16_t vectors; /* UINT16_MAX: one for each queue, and one */
+	uint8_t structures_bar;
 	unsigned irq, expected_irq;
 };
 
@@ -43,6 +44,8 @@ static const struct way ways[] = {
 	{"mmio, level", &swdev_mmio, .level = true, .expected_irq = VIRTIO_IRQ_LINE},
 	{"mmio, legacy", &swdev_mmio, .legacy = true, .expected_irq = VIRTIO_IRQ_LINE},
 	{"pci", &swdev_pci, .vectors = UINT16_MAX, .expected_irq = VIRTIO_IRQ_MSIX},
+	/* As StratoVirt lays it out: MSI-X in BAR 1, one vector more than queues, the structures in BAR 2. */
+	{"pci, structures in BAR 2", &swdev_pci, .structures_bar = 2, .vectors = UINT16_MAX, .expected_irq = VIRTIO_IRQ_MSIX},
 	{"pci, 2 vectors", &swdev_pci, .vectors = 2, .expected_irq = VIRTIO_IRQ_MSIX_SHARED},
 	{"pci, 1 vector", &swdev_pci, .vectors = 1, .expected_irq = VIRTIO_IRQ_MSIX_ONE},
 	{"pci, intx", &swdev_pci, .vectors = 0, .expected_irq = VIRTIO_IRQ_LINE},
@@ -75,7 +78,11 @@ static struct swdev *make(const struct way *way, const struct swdev_type *type)
 	dev->ports = way->ports;
 	dev->offered |= way->features;
 	dev->direct_irq = way->irq;
-	if (way->vectors != UINT16_MAX)
+	if (way->structures_bar)
+		dev->structures_bar = way->structures_bar;
+	if (way->vectors == UINT16_MAX)
+		assert_int_equal(dev->vectors, dev->queue_count + 1);
+	else
 		dev->vectors = way->vectors;
 	return dev;
 }

@@ -1,10 +1,20 @@
 """Fixtures. `make_vm(...)` makes a VM that is closed with the test, whatever happened."""
 
 import contextlib
+import json
 
 import pytest
 
 from vm import VM
+
+
+@pytest.fixture(autouse=True)
+def boots(record_property):
+    """What a test booted how goes with its result, for tools/boots."""
+    VM.boots.clear()
+    yield
+    for boot in VM.boots:
+        record_property("boot", json.dumps(boot))
 
 
 @pytest.fixture

@@ -91,10 +91,13 @@ class Direct(VM):
         return self.jump(entry, long_mode, esi=ZERO_PAGE, levels=levels)
 
     def linux_elf(self, **options):
+        self.loader = "as Firecracker: the ELF in long mode, boot_params in RSI"
         return self.linux(self.place_elf(), **options)
 
     def linux_bzimage(self, address=KERNEL, offset=0x200, params=None, **options):
         """`address`: where this VMM puts the kernel; `offset`: 0 for the 32-bit entry, 200h for the 64-bit one."""
+        vmm = "crosvm" if address == 0x200000 else "StratoVirt" if address == KERNEL and offset else "other VMMs"
+        self.loader = f"as {vmm}: the bzImage at {address:X}h, its {64 if offset else 32}-bit entry"
         file = BZIMAGE.read_bytes()
         setup = 512 * (1 + file[0x1F1])
         self.place(address, file[setup:])
@@ -105,6 +108,7 @@ class Direct(VM):
 
     def multiboot1(self, flags=0x45, memory=None, entries=None, modules=()):
         """`entries`: the map's bytes instead of those of `memory`; modules: (start, end, string)."""
+        self.loader = "as Multiboot loaders: the ELF"
         entries = entries if entries is not None else b"".join(
             struct.pack("<IQQI", 20, *entry) for entry in (self.map if memory is None else memory))
         table = INFO + 0x100
@@ -122,6 +126,7 @@ class Direct(VM):
 
     def multiboot2(self, tags=None, memory=None):
         """`tags`: [(type, bytes)] instead of command line and map."""
+        self.loader = "as Multiboot loaders: the ELF"
         if tags is None:
             tags = [(1, self.cmdline), self.mmap_tag(self.map if memory is None else memory)]
         body = b""

@@ -74,6 +74,7 @@ def test_bzimage_entries(make_direct, address, offset, protocol):
 def test_flat_binary(make_direct):
     """As StratoVirt starts what it calls PE: the bytes of the file at 16 MiB, entered at the first in long mode."""
     vm = make_direct()
+    vm.loader = "as StratoVirt: the flat binary at 16 MiB, in long mode"
     vm.place(0x1000000, IMAGE.with_suffix(".bin").read_bytes())
     booted(vm.linux(0x1000000), "linux64")
 

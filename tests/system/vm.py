@@ -118,6 +118,9 @@ def option(name, properties):
 class VM:
     """Describe, start(), then wait() for the end, or talk to the console with send() and expect()."""
 
+    boots = []  # what booted how, and came to its end, since somebody emptied this: for docs/boots.md
+    loader = "-kernel"  # what brings the image into the machine
+
     def __init__(self, machine="q35", app="selftest", words="", memory="256M", cpu=None, bios=None, cpus="1,maxcpus=2",
                  image=IMAGE, machine_options="", trace=(), mmio_version=2):
         self.machine, self.memory, self.cpu, self.bios, self.cpus = machine, memory, cpu, bios, cpus
@@ -327,7 +330,21 @@ class VM:
         except subprocess.TimeoutExpired:
             raise self.failure(f"still runs after {timeout} s") from None
         self.reader.join(5)
+        self.boots += self.summary(status)
         return status
+
+    def summary(self, status):
+        """One row of docs/boots.md, if there was a boot."""
+        boot = next(iter(self.records("boot")), None)
+        if not boot:
+            return []
+        firmware = str(self.bios or ("qboot" if self.machine == "microvm" else "SeaBIOS"))
+        for part, name in (("loader.bin", "none"), ("OVMF", "OVMF"), ("qboot", "qboot"), ("bios", "SeaBIOS")):
+            firmware = name if part in firmware else firmware
+        options = f",{self.machine_options}" if self.machine_options else ""
+        drivers = [[record["driver"], record["transport"], record["state"]] for record in self.devices().values()]
+        return [{"machine": MACHINES[self.machine][1] + options, "firmware": firmware, "loader": self.loader, "cpu": self.cpu or "default",
+                 "protocol": boot["protocol"], "cpus": boot["cpus"], "memory": boot["memory"], "devices": drivers, "status": status}]
 
     def run(self, timeout=BOOT_TIMEOUT, status=PASSED):
         """Start, wait for the end, and want it to end so, with an "end" record that says the same."""
@@ -404,7 +421,7 @@ class VM:
 
     def records(self, event=None):
         found = []
-        for line in self.lines:
+        for line in self.lines[:-1]:  # what is complete
             if line.startswith("@vireo "):
                 try:
                     record = json.loads(line[len("@vireo "):])
@@ -474,6 +491,8 @@ class VM:
 
 class FromDisk(VM):
     """A machine whose firmware boots from a disk or a CD."""
+
+    loader = "disk or CD"
 
     def boot_arguments(self):
         return []
