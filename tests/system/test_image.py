@@ -78,6 +78,57 @@ def test_segments(elf):
     assert (b"Xen", 18) in list(elf.notes())
 
 
+def test_segments_leave_no_gap(elf):
+    """Loaders put things into gaps between segments."""
+    loads = [(address, address + memory) for kind, _, _, address, _, _, memory, _ in elf.segments if kind == 1]
+    assert loads[0][0] == 1 << 20
+    assert all(before[1] == after[0] for before, after in zip(loads, loads[1:]))
+
+
+def find_header(data, magic, step, end):
+    """Offsets of a Multiboot header with a good checksum."""
+    size = 3 if magic == 0x1BADB002 else 4
+    for offset in range(0, end, step):
+        words = struct.unpack_from(f"<{size}I", data, offset)
+        if words[0] == magic and sum(words) & 0xFFFFFFFF == 0:
+            yield offset
+
+
+@pytest.mark.parametrize("strip", [False, True])
+def test_multiboot_headers(tmp_path, strip):
+    """In the first 8 KiB and 32 KiB of the ELF; the first where QEMU, which would take it for a reason to refuse the file, does not look."""
+    path = IMAGE
+    if strip:
+        path = tmp_path / "stripped.elf"
+        subprocess.run([os.environ.get("STRIP", "strip"), "-s", "-o", path, IMAGE], check=True)
+    data = path.read_bytes()
+    one, = find_header(data, 0x1BADB002, 4, 8192 - 8)
+    assert 8192 - 48 <= one
+    assert len(list(find_header(data, 0xE85250D6, 8, 32768 - 16))) == 1
+
+
+def test_bzimage_header(elf):
+    """As the Linux/x86 boot protocol 2.15 has it, and what it says is so."""
+    data = IMAGE.with_suffix(".bzImage").read_bytes()
+    flat = IMAGE.with_suffix(".bin").read_bytes()
+    sectors, paragraphs = struct.unpack_from("<B2xI", data, 0x1F1)
+    assert data[0x202:0x206] == b"HdrS" and struct.unpack_from("<H", data, 0x206) == (0x20F,) and data[0x201] + 0x202 == 0x26C
+    assert data[512 * (1 + sectors):] == flat and paragraphs * 16 == len(flat)
+    start, = struct.unpack_from("<I", data, 0x214)
+    relocatable, _, flags, cmdline = struct.unpack_from("<BBHI", data, 0x234)
+    preferred, size, _, info = struct.unpack_from("<QIII", data, 0x258)
+    assert data[0x211] & 1 and start == preferred == 1 << 20 and not relocatable and flags & 1 and cmdline >= 2048
+    assert size >= elf.symbols()["image_end"] - start
+    assert flat[info:info + 4] == b"LToP"
+    pe, = struct.unpack_from("<I", data, 0x3C)
+    assert data[:2] == b"MZ" and data[pe:pe + 4] == b"PE\0\0"
+    count, optional = struct.unpack_from("<H12xH", data, pe + 6)
+    sections = [struct.unpack_from("<8s4I12xI", data, pe + 24 + optional + 40 * i) for i in range(count)]
+    for name, memory, address, file_size, offset, flags in sections:
+        assert offset + file_size <= len(data) and address == offset and file_size <= memory, name
+        assert flags >> 29 & 5 != 5, f"{name} is writable and executable"
+
+
 def test_drivers(elf):
     """Every VIRTIO_DRIVER() of the sources is in the image: no linker dropped one."""
     sources = [path.read_text() for path in (ROOT / "drivers").glob("*/*.c")]
