@@ -263,17 +263,23 @@ HOST_FLAGS_test     := -O1 -fsanitize=address,undefined -fno-sanitize-recover=al
 HOST_FLAGS_coverage := -O0 --coverage -Wno-conversion
 HOST_FLAGS_fuzz     := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 HOST_FLAGS_tsan     := -O2 -fsanitize=thread -Wno-tsan -include arch/host/include/tsan.h
-HOST_FLAGS   = $(LANGUAGE) $(WARNINGS) -g -fno-omit-frame-pointer -pthread -D_GNU_SOURCE -Iarch/host/include -Itests/host $(HOST_FLAGS_$(HOST_KIND))
+HOST_FLAGS   = $(LANGUAGE) $(WARNINGS) -g -fno-omit-frame-pointer -pthread -D_GNU_SOURCE -Iarch/host/include -Itests/host \
+               $(FDT_FLAGS) $(HOST_FLAGS_$(HOST_KIND))
 HOST_SRC    := $(sort $(filter-out boot/efi_stub.c,$(wildcard boot/*.c)) $(wildcard lib/*.c lib/class/*.c virtio/*.c drivers/*/*.c arch/host/*.c) \
                $(filter-out $(wildcard tests/host/test_*.c),$(wildcard tests/host/*.c)))
 HOST_TESTS  := $(sort $(wildcard tests/host/test_*.c))
+# libfdt: what the image has of it, and what makes trees.
+HOST_FDT    := $(if $(filter libfdt,$(PARTS)),$(patsubst %.c,$(H)/libfdt/%.o,$(FDT_FILES) fdt_sw.c fdt_rw.c fdt_wip.c))
+HOST_NO_FDT := $(if $(HOST_FDT),,%/trees.c %/test_dt.c %/fuzz_dt.c)
+HOST_SRC    := $(filter-out $(HOST_NO_FDT),$(HOST_SRC)) $(if $(HOST_FDT),lib/fdt/dt.c)
+HOST_TESTS  := $(filter-out $(HOST_NO_FDT),$(HOST_TESTS))
 ifeq ($(HOST_KIND),tsan)
 HOST_SRC    := $(filter-out boot/% lib/main.c drivers/block/% drivers/net/% drivers/char/% tests/%,$(HOST_SRC)) tests/host/threaded.c tests/host/swdev_echo.c
 HOST_TESTS  := tests/host/test_threads.c tests/host/test_cpus.c
 endif
-HOST_FUZZ   := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+HOST_FUZZ   := $(filter-out $(HOST_NO_FDT),$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 HOST_OBJ    := $(HOST_SRC:%=$(H)/%.o)
-FUZZ_OBJ    := $(patsubst %,$(H)/%.o,$(filter-out $(HOST_FUZZ),$(sort $(wildcard tests/fuzz/*.c))))
+FUZZ_OBJ    := $(patsubst %,$(H)/%.o,$(filter-out $(wildcard tests/fuzz/fuzz_*.c),$(sort $(wildcard tests/fuzz/*.c))))
 $(H)/boot/%.o: HOST_FLAGS += -Dkernel_main=boot_done
 HOST_ALL    := $(HOST_OBJ) $(HOST_TESTS:%=$(H)/%.o) $(HOST_FUZZ:%=$(H)/%.o) $(FUZZ_OBJ)
 HOST_BIN    := $(HOST_TESTS:tests/host/%.c=$(H)/%)
@@ -290,11 +296,15 @@ $(HOST_ALL): $(H)/%.o: % $(H)/flags | need-host
 	@mkdir -p $(@D)
 	$(call say,HOSTCC,$<)
 	$(Q)$(HOST_CC) $(HOST_FLAGS) -MMD -MP -c -o $@ $<
-$(HOST_BIN): $(H)/%: $(H)/tests/host/%.c.o $(HOST_OBJ) $(H)/objects
+$(HOST_FDT): $(H)/libfdt/%.o: $(LINUX_PARTS)/done $(H)/flags
+	@mkdir -p $(@D)
+	$(Q)$(HOST_CC) -w $(filter-out -W%,$(HOST_FLAGS)) -c -o $@ $(LINUX_PARTS)/libfdt/$*.c
+$(H)/lib/fdt/dt.c.o $(H)/tests/host/trees.c.o: | $(LINUX_PARTS)/done
+$(HOST_BIN): $(H)/%: $(H)/tests/host/%.c.o $(HOST_OBJ) $(HOST_FDT) $(H)/objects
 	$(call say,HOSTLD,$@)
 	$(Q)$(HOST_CC) $(HOST_FLAGS) -o $@ $(filter %.o,$^) -lcmocka
 $(H)/test_fuzz_regress: $(HOST_FUZZ:%=$(H)/%.o) $(FUZZ_OBJ)
-$(FUZZ_BIN): $(H)/%: $(H)/tests/fuzz/%.c.o $(FUZZ_OBJ) $(HOST_OBJ) $(H)/objects
+$(FUZZ_BIN): $(H)/%: $(H)/tests/fuzz/%.c.o $(FUZZ_OBJ) $(HOST_OBJ) $(HOST_FDT) $(H)/objects
 	$(call say,HOSTLD,$@)
 	$(Q)$(HOST_CC) $(HOST_FLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) -lcmocka
 -include $(HOST_ALL:.o=.d)

@@ -53,11 +53,14 @@ static bool open_file(void)
 
 bool fdt_start(void)
 {
-	static enum { NOT_TRIED, NONE, OPEN } state;
+	static uint64_t tried = UINT64_MAX; /* the place */
+	static bool open;
 
-	if (state == NOT_TRIED)
-		state = (dt_told ? open_at(dt_told) : open_file()) ? OPEN : NONE;
-	return state == OPEN;
+	if (tried != dt_told) {
+		tried = dt_told;
+		open = dt_told ? open_at(dt_told) : open_file();
+	}
+	return open;
 }
 
 static void add(int node)

@@ -32,6 +32,8 @@ bool dt_open_blob(const void *blob, size_t size)
 		problem = "cut short";
 	else if ((error = fdt_check_header(blob)) != 0)
 		problem = error == -FDT_ERR_TRUNCATED ? "cut short" : "bad header";
+	else if ((uintptr_t)blob % sizeof(fdt64_t) || fdt_off_dt_struct(blob) % sizeof(fdt32_t))
+		problem = "not aligned"; /* which libfdt counts on */
 	if (problem)
 		log_warn("device tree: %s, ignored", problem);
 	else

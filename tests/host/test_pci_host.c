@@ -4,12 +4,14 @@
 #include "check.h"
 
 #include <base/acpi.h>
+#include <base/cmdline.h>
 
 #include "pci_model.h"
 
 static void expect_lines(unsigned count, const char *fragment)
 {
-	assert_int_equal(count_in(host_console_text(), "\n"), count);
+	if (count_in(host_console_text(), "\n") != count)
+		fail_msg("%u lines expected:\n%s", count, host_console_text());
 	if (count)
 		assert_int_equal(count_in(host_console_text(), fragment), count);
 }
@@ -129,6 +131,48 @@ static void test_ecam(void **state)
 	expect_lines(0, NULL);
 }
 
+/* A word says where configuration space is, before any table. */
+static void test_words(void **state)
+{
+	static const struct {
+		const char *word;
+		bool good;
+		unsigned lines;
+	} words[] = {
+		{"2M@0xb0000000", true, 0},
+		{"2M@0xb0000000:0-1", true, 0},
+		{"2M@0xb0000000:0-0", true, 0},
+		{"16M@0xb0000000:0", true, 0},
+		{"", false, 1},
+		{"2M", false, 1},
+		{"2M@", false, 1},
+		{"512K@0xb0000000", false, 1},
+		{"257M@0xb0000000", false, 1},
+		{"2M@0xb0000000:", false, 1},
+		{"2M@0xb0000000:0-2", false, 1},
+		{"2M@0xb0000000:1-0", false, 1},
+		{"2M@0xb0000000:255", false, 1},
+		{"2M@0xb0000000:0-1-2", false, 1},
+		{"2M@0xb0000800", false, 1}, /* no function would be aligned */
+		{"2M@0x100000:2", false, 1}, /* bus 0 would be below 0 */
+	};
+	char text[64];
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		struct pci_function *function;
+
+		start();
+		snprintf(text, sizeof(text), "pci.ecam=%s", words[i].word);
+		cmdline_init(text);
+		model_scan();
+		function = model_found("0000:00:04.0");
+		assert_int_equal(function && function->config, words[i].good);
+		expect_lines(words[i].lines, "ignored");
+	}
+	cmdline_init("");
+}
+
 /* A table that is wrong gives way to the ports, after one line. */
 static void expect_ports(uint64_t base, uint8_t first, uint8_t last)
 {
@@ -199,10 +243,8 @@ static void test_cba(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_ecam),
-		cmocka_unit_test(test_wrong_mcfg),
-		cmocka_unit_test(test_mcfg_twice),
-		cmocka_unit_test(test_cba),
+		cmocka_unit_test(test_ecam),       cmocka_unit_test(test_words), cmocka_unit_test(test_wrong_mcfg),
+		cmocka_unit_test(test_mcfg_twice), cmocka_unit_test(test_cba),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
