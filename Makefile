@@ -275,7 +275,7 @@ HOST_SRC    := $(filter-out $(HOST_NO_FDT),$(HOST_SRC)) $(if $(HOST_FDT),lib/fdt
 HOST_TESTS  := $(filter-out $(HOST_NO_FDT),$(HOST_TESTS))
 ifeq ($(HOST_KIND),tsan)
 HOST_SRC    := $(filter-out boot/% lib/main.c drivers/block/% drivers/net/% drivers/char/% tests/%,$(HOST_SRC)) tests/host/threaded.c tests/host/swdev_echo.c
-HOST_TESTS  := tests/host/test_threads.c tests/host/test_cpus.c
+HOST_TESTS  := tests/host/test_threads.c tests/host/test_cpus.c tests/host/test_block_cpus.c
 endif
 HOST_FUZZ   := $(filter-out $(HOST_NO_FDT),$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 HOST_OBJ    := $(HOST_SRC:%=$(H)/%.o)
@@ -337,9 +337,12 @@ test-full: ## the same with all combinations of the system tests, not only a sel
 	@$(MAKE) --no-print-directory test PYTEST='-m "" $(PYTEST)'
 
 ifeq ($(HOST_KIND),test)
-HOST_MORE := $(H)/test_adopt $(BUILD)/host/tsan/test_threads $(BUILD)/host/tsan/test_cpus
-$(BUILD)/host/tsan/test_threads $(BUILD)/host/tsan/test_cpus: FORCE
-	@$(MAKE) --no-print-directory HOST_KIND=tsan $@
+TSAN_BIN  := $(addprefix $(BUILD)/host/tsan/,test_threads test_cpus test_block_cpus)
+HOST_MORE := $(H)/test_adopt $(TSAN_BIN)
+.PHONY: tsan-bin
+tsan-bin:
+	@$(MAKE) --no-print-directory HOST_KIND=tsan $(TSAN_BIN)
+$(TSAN_BIN): tsan-bin ;
 endif
 test-host: $(HOST_BIN) $(HOST_MORE) ## host tests: every test runs, failures are summed up
 	@tools/test-host $(H) $^

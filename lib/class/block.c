@@ -148,7 +148,7 @@ static int check_other(const struct block_device *device, const struct block_req
 
 static int check(const struct block_device *device, const struct block_request *request, uint64_t *bytes, bool *whole)
 {
-	if (device->gone)
+	if (READ_ONCE(device->gone))
 		return -ENODEV;
 	return request->op <= BLOCK_WRITE ? check_transfer(device, request, bytes, whole) : check_other(device, request);
 }
@@ -194,7 +194,7 @@ static inline bool is_simple(const struct block_device *device, const struct blo
 	const uint64_t sector = request->sector, capacity = device->capacity;
 	const struct dma_buf *piece = request->segments;
 
-	return request->segment_count == 1 && request->op < device->simple_ops && piece->addr &&
+	return request->segment_count == 1 && request->op < READ_ONCE(device->simple_ops) && piece->addr &&
 	       piece->len - 1 < device->whole_bytes && !((piece->len | sector * BLOCK_SECTOR) & (device->block_size - 1)) &&
 	       sector < capacity && piece->len / BLOCK_SECTOR <= capacity - sector;
 }
@@ -395,7 +395,7 @@ static void end_home(void *arg)
 void block_unregister(struct block_device *device)
 {
 	__atomic_store_n(&device->gone, true, __ATOMIC_RELEASE);
-	block_update(device);
+	WRITE_ONCE(device->simple_ops, 0); /* the queues' CPUs read both, until they have taken the calls below */
 	class_remove(&devices, &device->node);
 	/* A CPU that takes a call is not inside block_submit(): from here on nothing comes into the inboxes. */
 	for (unsigned cpu = 0; cpu < cpu_count(); cpu++)
