@@ -12,7 +12,6 @@ import json
 import os
 import pathlib
 import platform
-import statistics
 import subprocess
 import sys
 import time
@@ -79,31 +78,36 @@ class Bench:
             "words": words, "image": self.image.stat().st_size}
 
     def run(self, wanted):
-        start, kept = time.monotonic(), self.directory / "results.json"
+        start = time.monotonic()
         self.say(f"bench: {' '.join(wanted)}; {self.runs} rounds ({self.boot_runs} for boot). All takes some {expected(self)} minutes on a "
                  "quiet machine with two CPUs.")
         self.prepare()
         about = self.results.pop("about")
         for part in wanted:
-            self.part, self.loads, begin = part, [], time.monotonic()
+            self.part, self.loads, begin = part, [os.getloadavg()[0]], time.monotonic()
             self.say(f"{part}:")
             try:
                 parts.PARTS[part](self)
-            except (machine.Failed, RuntimeError, OSError, subprocess.SubprocessError, statistics.StatisticsError) as error:
-                self.failed(f"{part}: {error}")
-            loads = self.loads or [os.getloadavg()[0]]
-            about.setdefault("parts", {})[part] = {"seconds": time.monotonic() - begin, "runs": self.runs, "load": [min(loads), max(loads)],
-                                                   "date": time.strftime("%Y-%m-%d %H:%M")}
-        former = json.loads(kept.read_text()) if kept.exists() else {}
-        merged = {**former, **self.results}
-        merged["about"] = {**former.get("about", {}), **about, "parts": {**former.get("about", {}).get("parts", {}), **about["parts"]}}
-        merged["commands"] = {**former.get("commands", {}), **self.commands}
-        kept.write_text(json.dumps(merged, indent=1))
-        report.write(merged, self.docs)
+            except Exception as error:  # whatever it is: the other parts go on
+                self.failed(f"{part}: {type(error).__name__}: {error}")
+            self.loads.append(os.getloadavg()[0])
+            self.keep(about, part, {"seconds": time.monotonic() - begin, "runs": self.boot_runs if part == "boot" else self.runs,
+                                    "load": [min(self.loads), max(self.loads)], "date": time.strftime("%Y-%m-%d %H:%M")})
         self.say(f"bench: {self.docs / 'benchmarks.md'} is written, after {(time.monotonic() - start) / 60:.1f} minutes")
         for failure in self.failures:
             self.say(f"  FAILED {failure.splitlines()[0]}")
         return 1 if self.failures else 0
+
+    def keep(self, about, part, run):
+        """Put what there is now over the former results, and write the page: a bench that is stopped has its parts."""
+        kept = self.directory / "results.json"
+        merged = json.loads(kept.read_text()) if kept.exists() else {}
+        runs = {**merged.get("about", {}).get("parts", {}), part: run}
+        merged.update(self.results)
+        merged["about"] = {**about, "parts": runs}
+        merged["commands"] = {**merged.get("commands", {}), **self.commands}
+        kept.write_text(json.dumps(merged, indent=1))
+        report.write(merged, self.docs)
 
 
 def expected(bench):

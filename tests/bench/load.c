@@ -35,6 +35,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -51,7 +52,7 @@ static char cmdline[4096];
 static void end(int status)
 {
 	fflush(stdout);
-	sync();
+	tcdrain(STDOUT_FILENO); /* what the serial port has not sent is lost with QEMU */
 	if (ioperm(DEBUG_EXIT, 1, 1) == 0)
 		outb(status ? 0x11 : 0x10, DEBUG_EXIT);
 	for (;;)

@@ -22,7 +22,7 @@ BURSTS = [1, 2, 4, 8, 16, 32, 64]
 BLK_OPS = [5000, 8000, 12000, 20000, 30000, 40000, 40000, 40000]
 TX_OPS = [30000, 50000, 80000, 120000, 160000, 200000, 200000]
 RX_OPS = 200000
-MODES = ["irq", "poll"]
+MODES = ["bench.mode=irq", "bench.mode=poll virtio.irq=poll"]  # the device is told not to interrupt who polls
 
 
 def listed(values):
@@ -78,8 +78,7 @@ def blk(bench):
         take(bench, series, bench.linux, q35 + two, f"{work} load.way=iopoll virtio_blk.poll_queues=1", "qd", timeout=240)
         for mode in MODES:
             for depth, ops in zip(DEPTHS, BLK_OPS):
-                take(bench, series, bench.vireo, q35 + one, f"bench.name=blk-read bench.qd={depth} bench.ops={4 * ops} bench.mode={mode}",
-                     "qd")
+                take(bench, series, bench.vireo, q35 + one, f"bench.name=blk-read bench.qd={depth} bench.ops={4 * ops} {mode}", "qd")
     bench.results["blk"] = series.table()
 
 
@@ -128,13 +127,19 @@ class Sender:
         subprocess.run([str(self.program), self.guest], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120)
 
 
-def receive(bench, guest, words, options="", **more):
+def receive(bench, guest, words, options="", beside=None, **more):
+    """A run while frames come in; `beside(process)` runs as well."""
     with tempfile.TemporaryDirectory(prefix="vireo-") as directory:
         sender = Sender(directory)
         sender.program = bench.sender
+
+        def started(process):
+            if beside:
+                threading.Thread(target=beside, args=(process,), daemon=True).start()
+            sender.run(process)
         try:
             return machine.run(guest, machine.machine("q35") + machine.network(netdev=sender.netdev, options=options), words,
-                               started=sender.run, timeout=120, **more)
+                               started=started, timeout=120, **more)
         finally:
             sender.socket.close()
 
@@ -147,7 +152,10 @@ def rx(bench):
             try:
                 result = receive(bench, guest, words)
                 series.add(guest.name, result.bench()["mode"], 0, result.rate())
-                bench.results.setdefault("rx_lost", {})[guest.name] = result.bench().get("lost")
+                lost = result.bench().get("lost")
+                if lost is not None:
+                    totals = bench.results.setdefault("rx_lost", {})
+                    totals[guest.name] = totals.get(guest.name, 0) + lost
                 bench.note(result)
             except Failed as error:
                 bench.failed(str(error))
@@ -160,7 +168,7 @@ COUNTED = [
     # row, Linux's words, Vireo's words, whether Linux needs a second queue
     ("blk read, depth 32", "load=blk-read load.qd=32 load.ops=20000", "bench.name=blk-read bench.qd=32 bench.ops=50000", False),
     ("blk read, depth 32, polled", "load=blk-read load.qd=32 load.ops=20000 load.way=iopoll virtio_blk.poll_queues=1",
-     "bench.name=blk-read bench.qd=32 bench.ops=50000 bench.mode=poll", True),
+     "bench.name=blk-read bench.qd=32 bench.ops=50000 bench.mode=poll virtio.irq=poll", True),
     ("blk read, depth 1", "load=blk-read load.qd=1 load.ops=5000 load.way=pread", "bench.name=blk-read bench.qd=1 bench.ops=5000", False),
     ("net tx, burst 32", "load=net-tx load.burst=32 load.ops=100000", "bench.name=net-tx bench.burst=32 bench.ops=100000", False),
     ("net rx", "load=net-rx load.ops=50000", "bench.name=net-rx bench.ops=50000", False),
@@ -278,16 +286,17 @@ def scaling(bench):
 # ---- where QEMU's time goes ----
 
 PROFILED = [
-    ("blk read, depth 32", "blk", "bench.name=blk-read bench.qd=32 bench.ops=1000000"),
-    ("blk read, depth 1, polled", "blk", "bench.name=blk-read bench.qd=1 bench.ops=200000 bench.mode=poll"),
-    ("blk read, depth 1", "blk", "bench.name=blk-read bench.qd=1 bench.ops=100000"),
-    ("net tx, burst 32", "net", "bench.name=net-tx bench.burst=32 bench.ops=2000000"),
-    ("net rx", "rx", "bench.name=net-rx bench.ops=1000000"),
+    ("blk read, depth 32", "blk", "bench.name=blk-read bench.qd=32"),
+    ("blk read, depth 1, polled", "blk", "bench.name=blk-read bench.qd=1 bench.mode=poll virtio.irq=poll"),
+    ("blk read, depth 1", "blk", "bench.name=blk-read bench.qd=1"),
+    ("net tx, burst 32", "net", "bench.name=net-tx bench.burst=32"),
+    ("net rx", "rx", "bench.name=net-rx"),
 ]
+ENDLESS = " bench.ops=4000000000"
 
 
 def profile(bench):
-    """perf on QEMU while Vireo runs: how much of a thread's time is the guest, how much the device and the host."""
+    """perf on QEMU while Vireo runs: how much of its time is the guest's code, how much the device's and the host's."""
     if not shutil.which("perf"):
         bench.say("  perf is not here (Debian's linux-perf): skipped")
         return
@@ -295,26 +304,16 @@ def profile(bench):
     for row, kind, words in PROFILED:
         with tempfile.NamedTemporaryFile() as data:
             def record(process, data=data):
-                time.sleep(0.5)  # past the boot
-                subprocess.run(["perf", "record", "-q", "-F", "999", "-o", data.name, "-p", str(process.pid), "--", "sleep", "1"],
+                time.sleep(1)  # past the boot and the warm-up
+                subprocess.run(["perf", "record", "-q", "-F", "999", "-o", data.name, "-p", str(process.pid), "--", "sleep", "2"],
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                process.kill()
             try:
                 if kind == "rx":
-                    with tempfile.TemporaryDirectory(prefix="vireo-") as directory:
-                        sender = Sender(directory)
-                        sender.program = bench.sender
-                        command = machine.machine("q35") + machine.network(netdev=sender.netdev)
-
-                        def both(process, sender=sender, record=record):
-                            thread = threading.Thread(target=record, args=(process,), daemon=True)
-                            thread.start()
-                            sender.run(process)
-                            thread.join(10)
-                        machine.run(bench.vireo, command, words, started=both, timeout=120)
-                        sender.socket.close()
+                    receive(bench, bench.vireo, words + ENDLESS, beside=record)
                 else:
                     device = machine.disk() if kind == "blk" else machine.network()
-                    machine.run(bench.vireo, machine.machine("q35") + device, words, started=record, timeout=120)
+                    machine.run(bench.vireo, machine.machine("q35") + device, words + ENDLESS, started=record, timeout=120)
                 rows.append({"row": row, **shares(data.name)})
             except (Failed, RuntimeError) as error:
                 bench.failed(f"profile of {row}: {error}")

@@ -172,7 +172,7 @@ def write(results, docs):
         text += [f"fio in the Linux guest, io_uring, fixed buffers, depth 32, as a cross-check of our load generator: {rate(results['fio'])} reads/s.", ""]
     lost = {guest: count for guest, count in results.get("rx_lost", {}).items() if count is not None}
     if lost:
-        text += ["Frames that the ring had taken and the guest did not count: " + ", ".join(f"{guest} {count}" for guest, count in lost.items()) + ".", ""]
+        text += ["Frames lost on the way to the program, over all rounds: " + ", ".join(f"{guest} {count}" for guest, count in lost.items()) + ".", ""]
     text += section("Boot", boot_table(results), "The disk and the card are at DRIVER_OK by then. \"One character\" is a kernel that writes one to the "
                     "serial port and ends: what is QEMU's and the firmware's.")
     text += section("Work for each operation", instruction_table(results), "Instructions as a QEMU plugin counts them, interrupts included and sleep "
