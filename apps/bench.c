@@ -8,7 +8,7 @@
  *
  * Under QEMU's -icount the time stamps count instructions, the bench's own among them: so a run is made of prepared requests
  * only, and its loops neither allocate nor print nor divide. A run of a tenth precedes the one that is measured. With mode=poll
- * the loop never sleeps; whether the device interrupts is virtio.irq='s business. blk-write destroys what is on the disk.
+ * the loop never sleeps, and a disk's queue wants no interrupts. blk-write destroys what is on the disk.
  */
 #include "bench.h"
 
@@ -202,6 +202,8 @@ static bool block_bench_measure(struct block_bench *bench, struct block_slot *sl
 	struct sample start, end;
 	char parameters[64];
 
+	if (block_poll(bench->device, plan->poll))
+		log_warn("bench: %s polls as it likes", device);
 	if (!block_bench_run(bench, slots, plan->depth, MIN(plan->ops / 10 + 1, WARM_UP_MAX), plan->poll))
 		return false;
 	start = take_sample(device);

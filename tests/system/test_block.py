@@ -190,3 +190,13 @@ def test_resets(make_vm, disk):
     vm.null_console()
     vm.run()
     vm.check(path.read_bytes() == pattern(8, 0, MIB), "the disk differs from the pattern")
+
+
+@pytest.mark.parametrize("queues", [2, 1])
+def test_shared_queues(make_vm, disk, queues):
+    """More CPUs than queues: some hand their requests to another CPU, and get them back."""
+    vm = make_vm(words="selftest.write=1", cpus="4")
+    vm.blk(disk(8 << 20), **{"num-queues": queues})
+    vm.run()
+    vm.check(len(vm.devices()["blk0"]["queues"]) == queues, f"{vm.devices()['blk0']}")
+    vm.passed("blk0 writes for 4 CPUs at once")

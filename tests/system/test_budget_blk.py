@@ -21,7 +21,7 @@ def run(make_vm, words, trace=(), **device):
 @pytest.mark.parametrize("words, packed, budget", [
     ("bench.qd=32", False, 250),
     ("bench.qd=32", True, 300),
-    ("bench.qd=1", False, 1200),
+    ("bench.qd=1", False, 1250),
     ("bench.qd=1", True, 1300),
 ])
 def test_instructions(make_vm, words, packed, budget):
