@@ -245,6 +245,8 @@ static int bring_up(struct virtio_device *vdev, bool first)
 		error = virtio_negotiate(vdev);
 	if (!error && !first && vdev->features != former)
 		error = virtio_refuse(vdev, -EIO, "its features changed by a reset");
+	if (!error && first && virtio_has(vdev, VIRTIO_F_ACCESS_PLATFORM) && !vdev->driver->comes_first && dma_attach(&vdev->dma))
+		error = virtio_refuse(vdev, -EIO, "the IOMMU does not take it");
 	if (error)
 		return error;
 
@@ -290,6 +292,7 @@ static void give_up(struct virtio_device *vdev)
 	if (!vdev->lost)
 		(void)virtio_add_status(vdev, VIRTIO_STATUS_FAILED);
 	vdev->driver->remove(vdev);
+	dma_detach(&vdev->dma);
 	vdev->state = VIRTIO_FAILED;
 	vdev->info.state = "failed";
 	vdev->info.reason = vdev->reason;
@@ -411,6 +414,13 @@ static const struct virtio_driver *find_driver(uint16_t type)
 	return NULL;
 }
 
+bool virtio_comes_first(uint16_t type)
+{
+	const struct virtio_driver *driver = find_driver(type);
+
+	return driver && driver->comes_first;
+}
+
 /* The lowest number that no device of that kind has. */
 static void choose_name(struct virtio_device *vdev)
 {
@@ -443,6 +453,7 @@ static int attach(struct virtio_device *vdev)
 			vdev->driver->remove(vdev);
 		}
 		vdev->state = VIRTIO_FAILED;
+		dma_detach(&vdev->dma);
 	}
 	fill_info(vdev);
 	return error;
@@ -454,6 +465,7 @@ static void detach(struct virtio_device *vdev)
 	if (vdev->state == VIRTIO_RUNNING) {
 		take_down(vdev);
 		vdev->driver->remove(vdev);
+		dma_detach(&vdev->dma);
 	}
 	event_cancel(&vdev->recover_event);
 	vdev->broken = false;

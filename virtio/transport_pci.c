@@ -246,6 +246,8 @@ static void use(struct pci_function *function)
 	pci_open(function);
 	vp->function = function;
 	vp->vdev.type = type_of(function);
+	vp->vdev.dma.has_endpoint = true;
+	vp->vdev.dma.endpoint = function->bdf;
 	__builtin_memcpy(vp->vdev.address, function->name, sizeof(function->name));
 	if (!use_modern(vp) && !use_legacy(vp)) {
 		log_warn("virtio-pci %s: no interface of it can be used, ignored", function->name);
@@ -269,5 +271,11 @@ static bool virtio_pci_claim(struct pci_function *function)
 	return true;
 }
 
-static const struct pci_driver virtio_pci = {.name = "virtio-pci", .claim = virtio_pci_claim};
+static bool comes_first(const struct pci_function *function)
+{
+	return function->vendor == VENDOR && function->device >= DEVICE_FIRST && function->device <= DEVICE_LAST &&
+	       virtio_comes_first(type_of(function));
+}
+
+static const struct pci_driver virtio_pci = {.name = "virtio-pci", .claim = virtio_pci_claim, .comes_first = comes_first};
 PCI_DRIVER(virtio_pci);

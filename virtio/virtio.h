@@ -86,6 +86,7 @@ struct virtio_driver {
 	const struct virtio_feature_rule *rules; /* prerequisites, ended by needs_any == 0; may be NULL */
 	struct virtio_feature_rule conflict;     /* its bit is not accepted where one of the mask is offered; a mask of 0: none */
 	uint32_t config_size;                    /* bytes of its configuration layout that the driver may read */
+	bool comes_first; /* other devices need it: it is brought up before them, and itself behind no IOMMU */
 
 	/* Once: features are negotiated, FEATURES_OK is set. Read the configuration, allocate vdev->driver_data. No queues yet.
 	 * An error leaves nothing behind; virtio_refuse() says why. */
@@ -209,6 +210,9 @@ struct dma_device *virtio_dma(struct virtio_device *vdev);
 /* The device broke the rules: log once with the reason, stop kicking; the core resets it and brings it up again, once the loop
  * gets to it, as for DEVICE_NEEDS_RESET. */
 [[gnu::format(printf, 2, 3)]] void virtio_device_broken(struct virtio_device *vdev, const char *reason, ...);
+
+/* Whether devices of that type are to be added before others. */
+bool virtio_comes_first(uint16_t type);
 
 /* All devices, in order of discovery. */
 struct virtio_device *virtio_device_first(void);

@@ -235,12 +235,13 @@ static void scan_host(const struct pci_host *host)
 
 /* ---- all ---- */
 
-static void offer(struct pci_function *function)
+static void offer(struct pci_function *function, bool first)
 {
-	if (function->header_type == PCI_HEADER_DEVICE)
-		LINKER_FOR_EACH (pci_drivers, driver)
-			if ((*driver)->claim(function))
-				return;
+	if (function->header_type != PCI_HEADER_DEVICE)
+		return;
+	LINKER_FOR_EACH (pci_drivers, driver)
+		if (((*driver)->comes_first && (*driver)->comes_first(function)) == first && (*driver)->claim(function))
+			return;
 }
 
 static void pci_scan(void)
@@ -254,7 +255,9 @@ static void pci_scan(void)
 	for (unsigned i = 0; i < count; i++)
 		scan_host(&hosts[i]);
 	for (struct pci_function *function = first_function; function; function = function->next)
-		offer(function);
+		offer(function, true);
+	for (struct pci_function *function = first_function; function; function = function->next)
+		offer(function, false);
 }
 
 DISCOVERY(pci, 10, pci_scan);

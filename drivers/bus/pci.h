@@ -59,6 +59,7 @@ struct pci_function {
 struct pci_driver {
 	const char *name;
 	bool (*claim)(struct pci_function *function); /* true: it is ours. The function stays in place for good either way */
+	bool (*comes_first)(const struct pci_function *function); /* others depend on it. May be NULL */
 };
 LINKER_SET(pci_drivers, const struct pci_driver);
 #define PCI_DRIVER(driver) LINKER_ENTRY(pci_drivers, driver)

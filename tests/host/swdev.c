@@ -215,7 +215,7 @@ static void check_config_access(struct swdev *dev, uint32_t offset, unsigned wid
 		swdev_violation(dev, "config %s at %u: feature %d is not offered", what, offset, field->feature);
 	if (write && !field->writable)
 		swdev_violation(dev, "config write at %u: the field is read-only", offset);
-	if (write && !field->any_time && !dev->legacy && !(dev->status & ST_FEATURES_OK))
+	if (write && !field->any_time && !dev->legacy && !(dev->status & (ST_FEATURES_OK | ST_DRIVER_OK)))
 		swdev_violation(dev, "config write at %u before FEATURES_OK", offset);
 	if (!write && field->after_features_ok && !dev->legacy && !(dev->status & ST_FEATURES_OK))
 		swdev_violation(dev, "config read at %u before FEATURES_OK", offset);

@@ -33,9 +33,9 @@ class Rig:
         self.outgoing = vm.console_file(pattern(SEED + 1, 0, CONSOLE), **properties)
         self.host = Echo(wire, SEED)
 
-    def run(self, same_random=True):
+    def run(self, same_random=True, more=()):
         """Boot, let it do its work, and see that all of it was done. `same_random`: the guest's bytes are the source's first ones,
-        which they are unless a reset lost some on the way."""
+        which they are unless a reset lost some on the way. `more`: what other devices are there."""
         vm = self.vm
         vm.run(90)
         self.host.finish()
@@ -49,7 +49,7 @@ class Rig:
         if same_random:
             crc = zlib.crc32(self.source.read_bytes()[:RANDOM])
             vm.check(int(vm.record("rng")["crc32"], 0) == crc, "random bytes of some other source")
-        return vm.working(*DEVICES)
+        return {name: device for name, device in vm.working(*DEVICES, *more).items() if name in DEVICES}
 
 
 def reserved(features):

@@ -6,6 +6,7 @@
 #ifndef BASE_DMA_H
 #define BASE_DMA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -36,12 +37,30 @@ struct dma_ops {
 	void (*unmap)(struct dma_device *dma, dma_addr_t addr, size_t size, enum dma_dir dir);
 	/* Before the CPU reads what the device wrote (FROM) or after it wrote more (TO), without unmapping. */
 	void (*sync)(struct dma_device *dma, dma_addr_t addr, size_t size, enum dma_dir dir);
+	/* The end of what attach() began; ops is reset behind it. NULL: nothing to do. */
+	void (*detach)(struct dma_device *dma);
 };
 
 struct dma_device {
 	const struct dma_ops *ops; /* NULL: identity */
 	void *context;             /* of ops */
+	bool has_endpoint;         /* an IOMMU may stand between it and memory, */
+	uint32_t endpoint;         /* which knows it by this number: of a PCI function its bus, device and function */
 };
+
+/* An IOMMU: its driver's. */
+struct dma_provider {
+	struct dma_provider *next;
+	/* Isolate the device: 0 with its ops set; -ENODEV: it is not behind this one; other errors: it is, and cannot be isolated. */
+	int (*attach)(struct dma_provider *provider, struct dma_device *dma);
+};
+void dma_provider_add(struct dma_provider *provider);
+void dma_provider_remove(struct dma_provider *provider);
+
+/* Before the device is given any memory, where it obeys the platform: isolate it, if something can. Nothing: 0, the identity map. */
+[[nodiscard]] int dma_attach(struct dma_device *dma);
+/* When it has given back all memory. */
+void dma_detach(struct dma_device *dma);
 
 /* Zeroed memory that driver and device share, page-aligned at least; NULL: none. */
 [[gnu::warn_unused_result]] void *dma_alloc(struct dma_device *dma, size_t size, size_t alignment, dma_addr_t *addr);

@@ -117,6 +117,17 @@ void dma_free(struct dma_device *dma, void *memory, size_t size, dma_addr_t addr
 	page_free(memory, size);
 }
 
+/* No IOMMU stands between memory and its devices. */
+int dma_attach(struct dma_device *dma)
+{
+	(void)dma;
+	return 0;
+}
+
+void dma_detach(struct dma_device *dma) { (void)dma; }
+void dma_provider_add(struct dma_provider *provider) { (void)provider; }
+void dma_provider_remove(struct dma_provider *provider) { (void)provider; }
+
 void *kernel_phys(uint64_t phys, uint64_t size)
 {
 	uint64_t at = phys - RAM_BASE, end = PAGES * (uint64_t)PAGE_SIZE;
