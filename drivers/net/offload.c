@@ -102,7 +102,7 @@ bool virtio_net_rx_header(const struct net *net, struct net_buf *buf, uint32_t b
 
 		if (report >= 1 && report <= 9) {
 			offload->hash_type = (uint16_t)(1u << (report - 1));
-			offload->hash = le32_to_cpu(READ_ONCE(header->hash_value));
+			offload->hash = le32_to_cpu(header->hash_value);
 		}
 	}
 	/* Without GUEST_CSUM they mean nothing, and no flag of ours is ever set; nor does a type that was not negotiated. */
