@@ -2,7 +2,7 @@
  * bench: how fast a device moves data, and how often it was told and told back.
  *
  *   bench.name=blk-read|blk-write   bench.device= bench.bs= (4096) bench.qd= (32) bench.ops= (100000) bench.mode=irq|poll
- *                                   bench.pattern=sequential|random
+ *                                   bench.pattern=sequential|random bench.cpus= (1), see bench_cpus.c
  *   bench.name=net-tx|net-rx|net-echo    see bench_net.c
  *   bench.name=boot                 the time from power-on (tsc) and from the kernel's start (ns) to here, and how many devices work
  *
@@ -189,11 +189,6 @@ static void prepare_slots(struct block_bench *bench, struct block_slot *slots, e
 	}
 }
 
-struct block_plan {
-	uint64_t bytes, depth, ops;
-	bool poll;
-};
-
 /* Warm up, measure, tell. False: the device stopped answering, and still has the memory. */
 static bool block_bench_measure(struct block_bench *bench, struct block_slot *slots, const struct block_plan *plan,
                                 const char *name)
@@ -210,8 +205,8 @@ static bool block_bench_measure(struct block_bench *bench, struct block_slot *sl
 	if (!block_bench_run(bench, slots, plan->depth, plan->ops, plan->poll))
 		return false;
 	end = take_sample(device);
-	format_text(parameters, sizeof(parameters), "\"bs\":%lu,\"qd\":%lu,\"pattern\":\"%s\",", plan->bytes, plan->depth,
-	            bench->is_random ? "random" : "sequential");
+	format_text(parameters, sizeof(parameters), "\"bs\":%lu,\"qd\":%lu,\"cpus\":1,\"pattern\":\"%s\",", plan->bytes,
+	            plan->depth, bench->is_random ? "random" : "sequential");
 	bench_report(name, device, parameters, plan->poll, plan->ops, bench->errors, &start, &end);
 	return true;
 }
@@ -230,13 +225,20 @@ static int bench_block(enum block_op op, const char *name)
 		return 1;
 	}
 	bench = (struct block_bench){.device = device, .random = UINT64_C(0x9e3779b97f4a7c15)};
-	if (!bench_parameter("bench.bs", 4096, device->block_size, BLOCK_BYTES_MAX, &plan.bytes) ||
+	if (!bench_parameter("bench.cpus", 1, 1, cpu_count(), &plan.cpus) ||
+	    !bench_parameter("bench.bs", 4096, device->block_size, BLOCK_BYTES_MAX, &plan.bytes) ||
 	    !bench_parameter("bench.qd", 32, 1, DEPTH_MAX, &plan.depth) ||
 	    !bench_parameter("bench.ops", 100000, 1, UINT32_MAX, &plan.ops) ||
 	    !bench_choice("bench.mode", "irq", "poll", &plan.poll) ||
 	    !bench_choice("bench.pattern", "sequential", "random", &bench.is_random))
 		return 1;
 	plan.bytes -= plan.bytes % device->block_size;
+	if (plan.cpus > 1 && (plan.poll || bench.is_random)) {
+		log_error("bench: several CPUs only with mode=irq and pattern=sequential");
+		return 1;
+	}
+	if (plan.cpus > 1)
+		return bench_block_cpus(device, op, name, &plan);
 	bench.sectors_per_op = (uint32_t)(plan.bytes / BLOCK_SECTOR);
 	bench.ops_on_disk = MIN(device->capacity / bench.sectors_per_op, UINT32_MAX);
 	bench.end_sector = bench.ops_on_disk * bench.sectors_per_op;
@@ -282,7 +284,7 @@ static const struct {
 	const char *name, *summary;
 	int (*run)(void);
 } benches[] = {
-	{"blk-read", "bench.device= bench.bs= bench.qd= bench.ops= bench.pattern= bench.mode=", bench_blk_read},
+	{"blk-read", "bench.device= bench.bs= bench.qd= bench.ops= bench.pattern= bench.mode= bench.cpus=", bench_blk_read},
 	{"blk-write", "the same; what is on the disk is lost", bench_blk_write},
 	{"net-tx", "bench.device= bench.len= bench.burst= bench.ops= bench.mode=", bench_net_tx},
 	{"net-rx", "the same; frames come from outside", bench_net_rx},

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include <base/event.h>
+#include <class/block.h>
 
 #define WARM_UP_MAX 2000u
 
@@ -34,6 +35,13 @@ extern struct watchdog {
 } watchdog;
 void watchdog_start(const uint64_t *left);
 bool watchdog_stop(const char *device); /* false, and a line, if the run was stuck */
+
+/* bench_cpus.c */
+struct block_plan {
+	uint64_t bytes, depth, ops, cpus;
+	bool poll;
+};
+int bench_block_cpus(struct block_device *device, enum block_op op, const char *name, const struct block_plan *plan);
 
 int bench_net_tx(void);
 int bench_net_rx(void);

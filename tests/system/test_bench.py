@@ -1,5 +1,7 @@
 """bench: what it counts is what QEMU's trace counts."""
 
+import re
+
 import pytest
 
 MIB = 1 << 20
@@ -23,6 +25,18 @@ def test_records(make_vm, machine, words, ops):
     vm.check(told["ns"] > 0 and told["tsc"] > 0 and 0 < told["kicks"] <= ops, f"{told}")
 
 
+def test_cpus(make_vm):
+    """bench.cpus= of them, each with its share of the requests in a part of the disk of its own, as QEMU's trace has it."""
+    vm = make_vm(app="bench", words="bench.name=blk-read bench.qd=8 bench.cpus=3 bench.ops=1500", cpus="3", trace=["virtio_blk_handle_read"])
+    vm.null_blk(size=24 << 20, **{"num-queues": 3})
+    vm.run()
+    told = vm.record("bench")
+    vm.check(told["cpus"] == 3 and told["ops"] == 1500 and told["errors"] == 0, f"{told}")
+    sectors = [int(re.search(r"sector (\d+) ", text)[1]) for _, text in vm.trace()]
+    parts = [sum(part == sector // (16 << 10) for sector in sectors) for part in range(3)]
+    vm.check(parts == [551, 551, 551], f"{parts} requests in the thirds of the disk")  # 500, and 51 to warm up
+
+
 def test_counts(make_vm):
     """Notifications of available buffers and interrupts as the guest counts them are those that the device saw and sent."""
     words = "bench.name=blk-read bench.ops=1000 bench.qd=8"
@@ -44,6 +58,7 @@ def test_counts(make_vm):
     "bench.name=blk-read bench.bs=1",
     "bench.name=blk-read bench.device=blk9",
     "bench.name=blk-read bench.mode=odd",
+    "bench.name=blk-read bench.cpus=2",
     "bench.name=net-tx bench.len=9000",
 ])
 def test_bad_parameters(make_vm, words):
