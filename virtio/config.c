@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <base/endian.h>
+#include <arch/mmu.h>
 #include <virtio/transport.h>
 
 #define TRIES 64
@@ -87,6 +88,12 @@ void virtio_config_bytes(struct virtio_device *vdev, uint32_t offset, void *byte
 		if (virtio_config_read(vdev, offset + at, (char *)bytes + at, part))
 			return;
 	}
+}
+
+void *virtio_device_memory(struct virtio_device *vdev, uint64_t phys, uint64_t size)
+{
+	(void)vdev;
+	return mmu_map_memory(phys, size);
 }
 
 uint8_t virtio_config_u8(struct virtio_device *vdev, uint32_t offset, uint8_t fallback)

@@ -195,6 +195,9 @@ void virtio_driver_ok(struct virtio_device *vdev);
 void virtio_config_bytes(struct virtio_device *vdev, uint32_t offset, void *bytes, uint32_t size);
 [[nodiscard]] int virtio_config_write(struct virtio_device *vdev, uint32_t offset, const void *value, uint32_t size);
 
+/* Memory of the device's at that physical address, which is no RAM: mapped like RAM. NULL: it cannot be. */
+void *virtio_device_memory(struct virtio_device *vdev, uint64_t phys, uint64_t size);
+
 /* One field, in the CPU's order. `fallback` when it cannot be read. */
 uint8_t virtio_config_u8(struct virtio_device *vdev, uint32_t offset, uint8_t fallback);
 uint16_t virtio_config_u16(struct virtio_device *vdev, uint32_t offset, uint16_t fallback);

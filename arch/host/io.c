@@ -143,6 +143,24 @@ void host_firmware_add(uint64_t phys, const void *memory, size_t size)
 	firmware[firmware_count++] = (struct firmware){phys, size, memory};
 }
 
+static struct {
+	uint64_t phys, size;
+} device_memory;
+
+void host_device_memory(void *memory, uint64_t size)
+{
+	device_memory.phys = (uintptr_t)memory;
+	device_memory.size = size;
+}
+
+void *mmu_map_memory(uint64_t phys, uint64_t size)
+{
+	if (!size || phys < device_memory.phys || phys - device_memory.phys > device_memory.size ||
+	    size > device_memory.size - (phys - device_memory.phys))
+		return NULL;
+	return (void *)(uintptr_t)phys;
+}
+
 const void *mmu_map_firmware(uint64_t phys, uint64_t size)
 {
 	for (unsigned i = 0; size && i < firmware_count; i++) {

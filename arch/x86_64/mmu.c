@@ -304,6 +304,15 @@ volatile void *mmu_map_device(uint64_t phys, uint64_t size)
 	return (volatile void *)phys;
 }
 
+void *mmu_map_memory(uint64_t phys, uint64_t size)
+{
+	const uint64_t flags = PTE_PRESENT | PTE_WRITABLE | no_execute;
+
+	if (!in_reach(phys, size) || is_ram(phys, size) || !map_locked(phys, size, flags, largest, true))
+		return NULL;
+	return (void *)phys;
+}
+
 const void *mmu_map_firmware(uint64_t phys, uint64_t size)
 {
 	if (!in_reach(phys, size) || !map_locked(phys, size, PTE_PRESENT | no_execute, 0, false))

@@ -100,7 +100,8 @@ void host_firmware_add(uint64_t phys, const void *memory, size_t size);
 
 /* Called for every mmu_virt_to_phys(); NULL: identity without a check. */
 extern uint64_t (*host_virt_to_phys_hook)(const void *virt);
-bool host_is_ram(uint64_t phys, uint64_t size); /* all of it in the arena */
+void host_device_memory(void *memory, uint64_t size); /* what mmu_map_memory() finds there; NULL, 0: nothing */
+bool host_is_ram(uint64_t phys, uint64_t size);       /* all of it in the arena */
 
 /* ---- interrupts ---- */
 #define HOST_LINES 64

@@ -12,6 +12,9 @@
  * NULL where the range cannot be reached (zero size, wraps, beyond what the CPU addresses, or overlaps RAM). */
 volatile void *mmu_map_device(uint64_t phys, uint64_t size);
 
+/* Map memory that a device has, cached and one to one, for mmu_virt_to_phys() to know. NULL as above. */
+void *mmu_map_memory(uint64_t phys, uint64_t size);
+
 /* Map firmware tables, cached and read-only. NULL as above; RAM is allowed. */
 const void *mmu_map_firmware(uint64_t phys, uint64_t size);
 
