@@ -168,6 +168,7 @@ static int read_config(struct net *net)
 	                                                    : offsetof(struct virtio_net_hdr, num_buffers));
 	/* "Legacy Interface: Framing Requirements" */
 	net->own_header = !modern && !virtio_has(vdev, VIRTIO_F_ANY_LAYOUT);
+	net->tx_plain_max = net->own_header || report ? 0 : net->frame_max;
 	/* "Setting Up Receive Buffers": each takes a frame in full, unless several can be merged */
 	longest = net->rx_offloads & ~NET_OFFLOAD_CSUM ? MAX(GSO_FRAME_MAX, net->frame_max) : net->frame_max;
 	net->rx_fragments = (uint16_t)(net->mergeable ? 1 : FRAGMENTS(longest));

@@ -130,6 +130,7 @@ struct net {
 	uint16_t own_header;   /* 1: it wants a descriptor of its own; else 0 */
 	uint16_t rx_fragments; /* buffers of one request: more than 1 only for long frames without MRG_RXBUF */
 	uint32_t frame_max;    /* bytes of a frame that is sent as it is, Ethernet header included */
+	uint32_t tx_plain_max; /* the same where a frame in one piece is one descriptor with a header of 12 bytes at most; else 0 */
 	uint16_t max_pairs;    /* the device's */
 	uint16_t pair_count;
 	uint8_t rx_offloads; /* those negotiated */

@@ -41,7 +41,8 @@ static bool post_plain(struct net_pair *pair, struct virtq *vq)
 	struct virtq_buf wire[BURST];
 	unsigned want = MIN(BURST, virtq_room(vq)), count = net_bufs_alloc(pair->pool, bufs, want), added;
 
-	for (unsigned i = 0; i < count; i++)
+#pragma GCC unroll 4
+	for (size_t i = 0; i < count; i++)
 		wire[i] = (struct virtq_buf){bufs[i]->start - header, BUF_CAPACITY + header};
 	added = virtq_add_burst(vq, (void *const *)bufs, wire, count, true);
 	if (unlikely(added < count))

@@ -13,6 +13,8 @@
 #define LOOK_FIRST_NS UINT64_C(200000)
 #define LOOK_LAST_NS UINT64_C(6400000)
 #define BURST 64u
+#define PLAIN_HEADER 16u
+_Static_assert(offsetof(struct virtio_net_hdr, hash_value) <= PLAIN_HEADER, "a header without a hash");
 
 static void tx_end(struct net_pair *pair, struct net_buf **bufs, unsigned count, int status)
 {
@@ -86,6 +88,9 @@ static inline void clear_header(uint8_t *data)
 	__builtin_memset(data - sizeof(struct virtio_net_hdr), 0, sizeof(struct virtio_net_hdr));
 }
 
+/* The same where no hash is reported: two stores. */
+static inline void clear_plain_header(uint8_t *data) { __builtin_memset(data - PLAIN_HEADER, 0, PLAIN_HEADER); }
+
 /* A frame in pieces, with an offload, or with the header apart. As virtq_add(); -EINVAL, -ENOTSUP also for what may not be sent. */
 static int tx_add(struct net_pair *pair, struct net_buf *buf)
 {
@@ -109,7 +114,7 @@ static int tx_add(struct net_pair *pair, struct net_buf *buf)
 	if (bytes > (buf->offload.gso ? GSO_FRAME_MAX : net->frame_max))
 		return -EINVAL;
 	clear_header(buf->data);
-	if (buf->offload.flags || buf->offload.gso) {
+	if (net_offload_any(&buf->offload)) {
 		error = virtio_net_tx_header(net, buf, (uint32_t)bytes);
 		if (error)
 			return error;
@@ -123,24 +128,27 @@ static int tx_add(struct net_pair *pair, struct net_buf *buf)
 /* Those from the front that are in one piece and have no offload: a descriptor each, header and frame. Gives how many were taken. */
 static unsigned tx_add_plain(struct net_pair *pair, struct net_buf **bufs, unsigned count)
 {
-	const uint32_t header = pair->net->header, most = pair->net->own_header ? 0 : pair->net->frame_max;
+	const uint32_t header = pair->net->header, most = pair->net->tx_plain_max;
 	struct virtq_buf wire[BURST];
 	uint64_t bytes = 0;
-	unsigned i;
+	size_t i;
 
 	count = MIN(count, MIN(BURST, virtq_room(pair->tx)));
 	for (i = 0; i < count; i++) {
-		struct net_buf *buf = bufs[i];
+		const struct net_buf *buf = bufs[i];
+		const uint32_t length = buf->length;
+		uint8_t *data = buf->data;
 
-		if (unlikely(buf->more || (buf->offload.flags | buf->offload.gso) || buf->length - 1 >= most))
+		if (unlikely(buf->more || net_offload_any(&buf->offload) || length - 1 >= most))
 			break;
-		clear_header(buf->data);
-		wire[i] = (struct virtq_buf){buf->data - header, buf->length + header};
-		bytes += buf->length;
+		clear_plain_header(data);
+		wire[i].addr = data - header;
+		wire[i].len = length + header;
+		bytes += length;
 	}
 	if (!i)
 		return 0;
-	count = virtq_add_burst(pair->tx, (void *const *)bufs, wire, i, false);
+	count = virtq_add_burst(pair->tx, (void *const *)bufs, wire, (unsigned)i, false);
 	while (unlikely(i > count))
 		bytes -= bufs[--i]->length;
 	pair->counters.tx_bytes += bytes;

@@ -2,7 +2,8 @@
  * The class of network devices: buffers in pools, the list of devices, link changes. Frames go between program and driver directly.
  *
  * A pool is one allocation of descriptions and one of memory, apart from each other, so that no device that is confined to what
- * it was given reaches a description. Free buffers form a stack: the one freed last is warm.
+ * it was given reaches a description. Free buffers form a stack: the one freed last is warm. They are as a fresh one has to be, so that
+ * taking one is taking a pointer.
  */
 #include <class/net.h>
 
@@ -12,16 +13,19 @@
 #include <base/util.h>
 
 struct net_pool {
-	struct net_buf *free;
 	unsigned free_count, count;
 	bool watched;        /* a buffer that comes back is news: */
 	bool dying;          /* the last one frees the pool, */
 	struct event *event; /* any marks this */
 	uint8_t *memory;     /* count * NET_BUF_BYTES */
+	struct net_buf **free; /* the stack: behind bufs */
 	struct net_buf bufs[];
 };
 
-static size_t pool_bytes(unsigned count) { return sizeof(struct net_pool) + count * sizeof(struct net_buf); }
+static size_t pool_bytes(unsigned count)
+{
+	return sizeof(struct net_pool) + count * (sizeof(struct net_buf) + sizeof(struct net_buf *));
+}
 
 static void pool_release(struct net_pool *pool)
 {
@@ -41,11 +45,13 @@ struct net_pool *net_pool_create(unsigned count)
 		return NULL;
 	}
 	pool->count = pool->free_count = count;
-	for (unsigned i = count; i-- > 0; pool->free = &pool->bufs[i])
-		pool->bufs[i] = (struct net_buf){.next = pool->free,
-		                                 .pool = pool,
-		                                 .start = pool->memory + (size_t)i * NET_BUF_BYTES + NET_HEADROOM,
-		                                 .capacity = NET_BUF_BYTES - NET_HEADROOM};
+	pool->free = (void *)&pool->bufs[count];
+	for (unsigned i = 0; i < count; i++) {
+		uint8_t *start = pool->memory + (size_t)i * NET_BUF_BYTES + NET_HEADROOM;
+
+		pool->bufs[i] = (struct net_buf){.data = start, .start = start, .capacity = NET_BUF_BYTES - NET_HEADROOM, .pool = pool};
+		pool->free[count - 1 - i] = &pool->bufs[i];
+	}
 	return pool;
 }
 
@@ -65,20 +71,17 @@ void net_pool_notify(struct net_pool *pool, struct event *event)
 
 unsigned net_pool_free_count(const struct net_pool *pool) { return pool->free_count; }
 
-/* What is free is as a fresh one has to be, but for what only its user changes. */
 unsigned net_bufs_alloc(struct net_pool *pool, struct net_buf **bufs, unsigned count)
 {
-	struct net_buf *buf = pool->free;
-	unsigned taken = 0;
+	struct net_buf **top;
 
-	for (; taken < count && buf; buf = buf->next) {
-		buf->data = buf->start;
-		buf->offload.flags = buf->offload.gso = 0;
-		bufs[taken++] = buf;
-	}
-	pool->free = buf;
-	pool->free_count -= taken;
-	return taken;
+	count = MIN(count, pool->free_count);
+	pool->free_count -= count;
+	top = &pool->free[pool->free_count];
+#pragma GCC unroll 4
+	for (size_t i = 0; i < count; i++)
+		bufs[i] = top[i];
+	return count;
 }
 
 struct net_buf *net_buf_alloc(struct net_pool *pool)
@@ -87,6 +90,13 @@ struct net_buf *net_buf_alloc(struct net_pool *pool)
 
 	(void)net_bufs_alloc(pool, &buf, 1);
 	return buf;
+}
+
+/* As fresh. */
+static inline void refresh(struct net_buf *buf)
+{
+	buf->data = buf->start;
+	buf->offload.flags = buf->offload.gso = 0;
 }
 
 static void came_back(struct net_pool *pool)
@@ -105,46 +115,58 @@ void net_buf_free(struct net_buf *buf)
 		struct net_buf *more = buf->more;
 		struct net_pool *pool = buf->pool;
 
-		buf->next = pool->free;
+		refresh(buf);
 		buf->more = NULL;
 		buf->done = NULL;
-		pool->free = buf;
-		pool->free_count++;
+		pool->free[pool->free_count++] = buf;
 		if (unlikely(pool->watched))
 			came_back(pool);
 		buf = more;
 	}
 }
 
-/* Most are single, of one pool and wanted back by nobody: in one go. */
+/* Of those at the front that are single, of one pool and wanted back by nobody: all, at once. */
+static unsigned free_plain(struct net_buf **bufs, unsigned count)
+{
+	struct net_pool *pool = bufs[0]->pool;
+	struct net_buf **top = pool ? &pool->free[pool->free_count] : NULL;
+	size_t i;
+
+#pragma GCC unroll 4
+	for (i = 0; i < count; i++) {
+		struct net_buf *buf = bufs[i];
+
+		if (unlikely(buf->done || buf->more || buf->pool != pool))
+			break;
+		refresh(buf);
+		top[i] = buf;
+	}
+	if (!i)
+		return 0;
+	pool->free_count += (unsigned)i;
+	if (unlikely(pool->watched))
+		came_back(pool);
+	return (unsigned)i;
+}
+
 void net_bufs_done(struct net_buf **bufs, unsigned count, int status)
 {
-	unsigned i = 0;
+	while (count) {
+		unsigned freed = free_plain(bufs, count);
+		struct net_buf *buf = bufs[freed < count ? freed : 0];
 
-	while (i < count) {
-		struct net_pool *pool = bufs[i]->pool;
-		struct net_buf *free;
-		unsigned first = i;
-
-		if (bufs[i]->done) {
-			bufs[i]->status = status;
-			bufs[i]->done(bufs[i]);
-			i++;
-			continue;
+		count -= freed;
+		bufs += freed;
+		if (!count)
+			break;
+		count--;
+		bufs++;
+		if (buf->done) {
+			buf->status = status;
+			buf->done(buf);
+		} else {
+			net_buf_free(buf);
 		}
-		for (free = pool->free; i < count; free = bufs[i++]) {
-			if (bufs[i]->done || bufs[i]->more || bufs[i]->pool != pool)
-				break;
-			bufs[i]->next = free;
-		}
-		if (i == first) {
-			net_buf_free(bufs[i++]);
-			continue;
-		}
-		pool->free = free;
-		pool->free_count += i - first;
-		if (unlikely(pool->watched))
-			came_back(pool);
 	}
 }
 

@@ -35,6 +35,8 @@ struct net_offload {
 	uint32_t hash;
 };
 
+static inline bool net_offload_any(const struct net_offload *offload) { return offload->flags | offload->gso; }
+
 struct net_buf {
 	struct net_buf *next; /* the owner's, for lists */
 	struct net_buf *more; /* the rest of this frame; NULL: none */
