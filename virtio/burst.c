@@ -38,9 +38,17 @@ unsigned virtq_harvest_burst(struct virtq *vq, void *tokens[], uint32_t lens[], 
 		return 0;
 	if (likely(q->plain))
 		return vq->packed ? packed_harvest_burst(q, tokens, lens, count) : split_harvest_burst(q, tokens, lens, count);
-	while (i < count && (tokens[i] = virtq_harvest(vq, &lens[i])))
-		i++;
+	for (uint32_t len; i < count && (tokens[i] = virtq_harvest(vq, &len)); i++)
+		if (lens)
+			lens[i] = len;
 	return i;
+}
+
+void virtq_leave_turn(struct virtq_ring *q)
+{
+	q->in_turn = false;
+	for (uint32_t i = 0, slot = q->vq.free_head; i < q->vq.free_count; i++, slot = q->slots[slot].next)
+		q->slots[slot].token = NULL;
 }
 
 /* As one list of buffers. */

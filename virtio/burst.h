@@ -28,7 +28,8 @@ static inline void virtq_take(struct virtq_ring *q, struct virtq_harvest_to to, 
 		to.used[i] = (struct virtq_used_request){token, virtq_frame_of(q, id), s->writable - len};
 	} else {
 		to.tokens[i] = token;
-		to.lens[i] = len;
+		if (to.lens)
+			to.lens[i] = len;
 	}
 	s->token = NULL;
 	s->next = (uint16_t)*head;

@@ -193,6 +193,35 @@ int packed_add_frame_and_one(struct virtq *vq, const struct virtq_buf *data, boo
 	return 0;
 }
 
+/* In turn: the id is the place in the ring. */
+[[gnu::always_inline]] static inline void add_in_turn(struct virtq_ring *q, void *const tokens[], const struct virtq_buf bufs[],
+                                                      size_t i, size_t count, const bool writable)
+{
+	const size_t size = q->vq.size;
+	struct virtq_slot *slots = q->slots;
+	struct pvirtq_desc *ring = q->packed.desc;
+	size_t at = q->packed.next_avail;
+	uint64_t flags = (uint64_t)((writable ? VIRTQ_DESC_F_WRITE : 0) | avail_bits(q->packed.avail_wrap)) << 48;
+
+	for (; i < count; i++) {
+		uint32_t len = bufs[i].len;
+		le64 rest = cpu_to_le64(len | (uint64_t)at << 32 | flags);
+
+		ring[at].addr = cpu_to_le64(mmu_virt_to_phys(bufs[i].addr));
+		memcpy(&ring[at].len, &rest, sizeof(rest));
+		slots[at].token = tokens[i];
+		if (writable)
+			slots[at].writable = len;
+		if (unlikely(++at == size)) {
+			at = 0;
+			q->packed.avail_wrap = !q->packed.avail_wrap;
+			flags ^= (uint64_t)(VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED) << 48;
+		}
+	}
+	q->packed.next_avail = (uint32_t)at;
+	q->vq.free_head = (uint32_t)at;
+}
+
 void packed_add_burst(struct virtq_ring *q, void *const tokens[], const struct virtq_buf bufs[], unsigned count, bool writable)
 {
 	const unsigned size = q->vq.size, write = writable ? VIRTQ_DESC_F_WRITE : 0;
@@ -211,6 +240,13 @@ void packed_add_burst(struct virtq_ring *q, void *const tokens[], const struct v
 	flags = (uint64_t)(write | avail_bits(q->packed.avail_wrap)) << 48;
 	q->vq.free_count = (uint16_t)(q->vq.free_count - (count - i));
 	q->added = (uint16_t)(q->added + (count - i));
+	if (likely(q->in_turn)) {
+		if (writable)
+			add_in_turn(q, tokens, bufs, i, count, true);
+		else
+			add_in_turn(q, tokens, bufs, i, count, false);
+		return;
+	}
 	for (; i < count; i++) {
 		struct virtq_slot *s = &slots[slot];
 		uint32_t len = bufs[i].len;
@@ -328,6 +364,43 @@ void *packed_harvest(struct virtq_ring *q, uint32_t *len)
 	return take_in_order(q, len);
 }
 
+/* As many of the next `count` as were used in turn, and used right; those in flight are so many at least. */
+[[gnu::always_inline]] static inline unsigned harvest_in_turn(struct virtq_ring *q, void *tokens[], uint32_t lens[],
+                                                              unsigned count, const bool measured)
+{
+	const unsigned both = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED, used_bits = q->packed.used_wrap ? both : 0;
+	const size_t first = q->packed.last_used;
+	const struct pvirtq_desc *ring = &q->packed.desc[first];
+	const struct virtq_slot *slots = &q->slots[first];
+	size_t i;
+
+	count = MIN(count, q->vq.size - (unsigned)first); /* not past the ring's end */
+	for (i = 0; i < count; i++) {
+		if ((le16_to_cpu(READ_ONCE(ring[i].flags)) & both) != used_bits)
+			break;
+		/* The flags before the rest of the descriptor, and before the data that the device wrote. */
+		virt_rmb();
+		if (unlikely(READ_ONCE(ring[i].id) != cpu_to_le16((uint16_t)(first + i))))
+			break;
+		if (measured) {
+			uint32_t len = le32_to_cpu(READ_ONCE(ring[i].len));
+
+			if (unlikely(len > slots[i].writable))
+				break;
+			lens[i] = len;
+		}
+		tokens[i] = slots[i].token;
+	}
+	q->vq.free_count = (uint16_t)(q->vq.free_count + i);
+	q->vq.harvested += i;
+	q->packed.last_used = (uint32_t)(first + i);
+	if (q->packed.last_used == q->vq.size) {
+		q->packed.last_used = 0;
+		q->packed.used_wrap = !q->packed.used_wrap;
+	}
+	return (unsigned)i;
+}
+
 [[gnu::always_inline]] static inline unsigned harvest_plain(struct virtq_ring *q, struct virtq_harvest_to to, unsigned count)
 {
 	const unsigned size = q->vq.size, both = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED;
@@ -381,6 +454,14 @@ void *packed_harvest(struct virtq_ring *q, uint32_t *len)
 
 unsigned packed_harvest_burst(struct virtq_ring *q, void *tokens[], uint32_t lens[], unsigned count)
 {
+	if (likely(q->in_turn && available(q))) {
+		const unsigned end = MIN(count, available(q));
+		unsigned done = lens ? harvest_in_turn(q, tokens, lens, end, true) : harvest_in_turn(q, tokens, lens, end, false);
+
+		if (done || !more_used(q))
+			return done;
+		virtq_leave_turn(q);
+	}
 	return harvest_plain(q, (struct virtq_harvest_to){.tokens = tokens, .lens = lens}, count);
 }
 

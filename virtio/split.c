@@ -39,6 +39,8 @@ void split_init(struct virtq_ring *q)
 	q->split.used_event = &q->split.avail->ring[size];
 	q->split.avail_event = (void *)&q->split.used->ring[size];
 	q->split.avail_idx = q->split.last_used = q->split.used_idx = 0;
+	for (uint16_t i = 0; i < size; i++)
+		q->split.avail->ring[i] = cpu_to_le16(i); /* for requests in turn: nothing that the device looks at yet */
 }
 
 static inline void write_desc(struct virtq_desc *desc, dma_addr_t addr, uint32_t len, unsigned flags, uint16_t next)
@@ -169,6 +171,28 @@ int split_add_frame_and_one(struct virtq *vq, const struct virtq_buf *data, bool
 	return 0;
 }
 
+/* In turn: slot and entry of the available ring have the place of the request, and the entry says so since split_init(). */
+[[gnu::always_inline]] static inline void add_in_turn(struct virtq_ring *q, void *const tokens[], const struct virtq_buf bufs[],
+                                                      unsigned count, const bool writable)
+{
+	const size_t mask = q->vq.size - 1u;
+	struct virtq_slot *slots = q->slots;
+	struct virtq_desc *desc = q->split.desc;
+	size_t at = q->split.avail_idx;
+
+	for (size_t i = 0; i < count; i++, at++) {
+		size_t slot = at & mask;
+		uint32_t len = bufs[i].len;
+
+		write_desc(&desc[slot], mmu_virt_to_phys(bufs[i].addr), len, writable ? VIRTQ_DESC_F_WRITE : 0, 0);
+		slots[slot].token = tokens[i];
+		if (writable)
+			slots[slot].writable = len;
+	}
+	q->vq.free_head = (uint32_t)(at & mask);
+	q->split.avail_idx = (uint16_t)at;
+}
+
 void split_add_burst(struct virtq_ring *q, void *const tokens[], const struct virtq_buf bufs[], unsigned count, bool writable)
 {
 	const size_t mask = q->vq.size - 1u;
@@ -179,6 +203,15 @@ void split_add_burst(struct virtq_ring *q, void *const tokens[], const struct vi
 	le16 *ring = q->split.avail->ring;
 	size_t slot = q->vq.free_head, at = q->split.avail_idx;
 
+	q->vq.free_count = (uint16_t)(q->vq.free_count - count);
+	q->added = (uint16_t)(q->added + count);
+	if (likely(q->in_turn)) {
+		if (writable)
+			add_in_turn(q, tokens, bufs, count, true);
+		else
+			add_in_turn(q, tokens, bufs, count, false);
+		return;
+	}
 	for (size_t i = 0; i < count; i++) {
 		struct virtq_slot *s = &slots[slot];
 		uint32_t len = bufs[i].len;
@@ -190,9 +223,7 @@ void split_add_burst(struct virtq_ring *q, void *const tokens[], const struct vi
 		slot = s->next;
 	}
 	q->vq.free_head = (uint16_t)slot;
-	q->vq.free_count = (uint16_t)(q->vq.free_count - count);
 	q->split.avail_idx = (uint16_t)at;
-	q->added = (uint16_t)(q->added + count);
 }
 
 bool split_publish(struct virtq_ring *q)
@@ -276,6 +307,33 @@ void *split_harvest(struct virtq_ring *q, uint32_t *len)
 	return token;
 }
 
+/* As many of the next `count` as were used in turn, and used right; those in flight are so many at least. */
+[[gnu::always_inline]] static inline unsigned harvest_in_turn(struct virtq_ring *q, void *tokens[], uint32_t lens[],
+                                                              unsigned count, const bool measured)
+{
+	const size_t first = q->split.last_used & (q->vq.size - 1u);
+	const struct virtq_used_elem *elems = &q->split.used->ring[first];
+	const struct virtq_slot *slots = &q->slots[first];
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		if (unlikely(READ_ONCE(elems[i].id) != cpu_to_le32((uint32_t)(first + i))))
+			break;
+		if (measured) {
+			uint32_t len = le32_to_cpu(READ_ONCE(elems[i].len));
+
+			if (unlikely(len > slots[i].writable))
+				break;
+			lens[i] = len;
+		}
+		tokens[i] = slots[i].token;
+	}
+	q->vq.free_count = (uint16_t)(q->vq.free_count + i);
+	q->split.last_used = (uint16_t)(q->split.last_used + i);
+	q->vq.harvested += i;
+	return (unsigned)i;
+}
+
 [[gnu::always_inline]] static inline unsigned harvest_plain(struct virtq_ring *q, struct virtq_harvest_to to, unsigned count)
 {
 	const uint32_t size = q->vq.size;
@@ -309,6 +367,15 @@ void *split_harvest(struct virtq_ring *q, uint32_t *len)
 
 unsigned split_harvest_burst(struct virtq_ring *q, void *tokens[], uint32_t lens[], unsigned count)
 {
+	if (likely(q->in_turn)) {
+		const unsigned used = used_now(q),
+			       end = MIN(MIN(count, used), q->vq.size - (q->split.last_used & (q->vq.size - 1u)));
+		unsigned done = lens ? harvest_in_turn(q, tokens, lens, end, true) : harvest_in_turn(q, tokens, lens, end, false);
+
+		if (done || !end)
+			return done;
+		virtq_leave_turn(q);
+	}
 	return harvest_plain(q, (struct virtq_harvest_to){.tokens = tokens, .lens = lens}, count);
 }
 

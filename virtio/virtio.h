@@ -170,7 +170,10 @@ void virtio_device_remove(struct virtio_device *vdev);
 struct virtq_spec {
 	const char *name;                   /* NULL: the device's queue of that number is left out */
 	void (*callback)(struct virtq *vq); /* used buffers may be there: harvest until empty. NULL: never interrupts */
-	bool quiet;         /* the callback runs only when the driver has asked by virtq_irq_enable_after(), once */
+	bool quiet; /* the callback runs only when the driver has asked by virtq_irq_enable_after(), once */
+	/* For bursts alone, all of one way: they are cheapest while the device uses requests in their order, which most do with packets; any
+	 * other order is as good, and from then on a little dearer. */
+	bool in_turn;
 	bool loose_lengths; /* used lengths beyond the device-writable bytes are cut, not a fault: devices there are known for them */
 	uint16_t max_size;    /* no more entries than that; 0: what the device offers */
 	uint16_t max_buffers; /* most buffers of one virtq_add(): indirect tables are made for it */

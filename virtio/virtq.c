@@ -103,7 +103,7 @@ static void *release(struct virtq_ring *q, uint16_t slot)
 		unmap(q, slot);
 	q->vq.free_count = (uint16_t)(q->vq.free_count + s->count);
 	s->token = NULL;
-	if (!q->in_order) {
+	if (!q->in_order && !q->in_turn) {
 		for (unsigned i = s->count; i > 1 && !q->vq.packed; i--) /* a packed chain has one id */
 			last = q->slots[last].next;
 		q->slots[last].next = (uint16_t)q->vq.free_head;
@@ -132,6 +132,8 @@ int64_t virtq_check_used(struct virtq_ring *q, uint32_t id, uint32_t len)
 
 void *virtq_complete(struct virtq_ring *q, uint32_t id, uint32_t len, uint32_t *written)
 {
+	if (q->in_turn && id != (q->vq.packed ? q->packed.last_used : q->split.last_used & (q->vq.size - 1u)))
+		virtq_leave_turn(q);
 	if (unlikely(id >= q->vq.size || !q->slots[id].token || len > q->slots[id].writable)) {
 		int64_t checked = virtq_check_used(q, id, len);
 
@@ -158,6 +160,8 @@ void *virtq_detach_unused(struct virtq *vq)
 {
 	struct virtq_ring *q = virtq_ring_of(vq);
 
+	if (q->in_turn)
+		virtq_leave_turn(q);
 	for (; q->detach_next < vq->size; q->detach_next++)
 		if (q->slots[q->detach_next].token)
 			return release(q, q->detach_next);
@@ -325,6 +329,7 @@ static void init_ring(struct virtq_ring *q)
 		packed_init(q);
 	else
 		split_init(q);
+	q->in_turn = q->plain && q->may_in_turn;
 	if (q->quiet || q->polled)
 		virtq_irq_disable(&q->vq);
 }
@@ -374,6 +379,7 @@ int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, cons
 		free_ring(q);
 		return -ENOMEM;
 	}
+	q->may_in_turn = spec->in_turn;
 	q->plain = !q->in_order && !q->io_order && !q->mappings && (q->tables || q->max_buffers == 1);
 	init_ring(q);
 	*vq_out = &q->vq;

@@ -63,7 +63,7 @@ struct virtq {
  * fewer than `count` when there is no room for more now, 0 when broken, too. */
 unsigned virtq_add_burst(struct virtq *vq, void *const tokens[], const struct virtq_buf bufs[], unsigned count, bool writable);
 /* The next used requests, at most `count`: tokens and bytes written, as virtq_harvest(). Fewer than that may be given though there are
- * more: 0 says that there are none. */
+ * more: 0 says that there are none. `lens` is NULL where nothing is device-writable. */
 unsigned virtq_harvest_burst(struct virtq *vq, void *tokens[], uint32_t lens[], unsigned count);
 
 /* Framed requests, for those whose requests are a header, data and a status: the queue (spec->head, spec->tail) has memory for the

@@ -92,6 +92,9 @@ struct virtq_ring {
 	bool quiet;           /* no notifications but those asked for one by one */
 	bool event_idx, in_order, io_order, notification_data, exact_lengths;
 	bool plain; /* a request is one ring descriptor, nothing is mapped, and order is the device's affair: bursts in one pass */
+	/* A plain ring, all of whose requests so far were used in their order: then a request's slot is its place in the ring, free slots are
+	 * those that are not in flight, and tokens of free slots stay where they are. */
+	bool in_turn, may_in_turn;
 	bool active, dead; /* the callback is on the stack; free it when it returns */
 	bool leak;         /* the device may still write to the areas: never free them */
 
@@ -215,6 +218,9 @@ static inline dma_addr_t virtq_table_addr(const struct virtq_ring *q, size_t slo
 void *virtq_complete(struct virtq_ring *q, uint32_t id, uint32_t len, uint32_t *written);
 /* Those checks alone, for who found something odd: the length to go on with, or -1: broken. */
 [[gnu::cold]] int64_t virtq_check_used(struct virtq_ring *q, uint32_t id, uint32_t len);
+
+/* A request was used out of turn, or is about to be released so: from now on the free slots are a list, of which no slot has a token. */
+[[gnu::cold]] void virtq_leave_turn(struct virtq_ring *q);
 
 /* ---- the engines ---- */
 /* What the layout wants: bytes in all, zeroed, page-aligned; the areas in *setup as offsets. */

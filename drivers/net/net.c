@@ -230,6 +230,7 @@ static void specify_pair(struct net_pair *pair, struct virtq_spec *specs)
 	                                    .callback = virtio_net_rx_used,
 	                                    .max_size = QUEUE_MAX,
 	                                    .max_buffers = (uint16_t)(net->rx_fragments + net->own_header),
+	                                    .in_turn = true,
 	                                    .context = pair,
 	                                    .cpu = pair->index};
 	specs[NET_TX] = (struct virtq_spec){.name = "transmitq",
@@ -237,6 +238,7 @@ static void specify_pair(struct net_pair *pair, struct virtq_spec *specs)
 	                                    .quiet = true,
 	                                    .max_size = QUEUE_MAX,
 	                                    .max_buffers = FRAGMENTS_MAX + 1,
+	                                    .in_turn = true,
 	                                    .context = pair,
 	                                    .cpu = pair->index};
 }

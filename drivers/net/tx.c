@@ -29,7 +29,6 @@ static void tx_end(struct net_pair *pair, struct net_buf **bufs, unsigned count,
 static bool tx_harvest(struct net_pair *pair, struct virtq *vq)
 {
 	struct net_buf *bufs[BURST];
-	uint32_t lens[BURST];
 	bool any = false;
 	unsigned count;
 
@@ -37,7 +36,7 @@ static bool tx_harvest(struct net_pair *pair, struct virtq *vq)
 		return false;
 	pair->tx_harvesting = true;
 	/* "Legacy Interface: Device Operation": lengths are to be ignored for transmit queues */
-	while ((count = virtq_harvest_burst(vq, (void **)bufs, lens, BURST))) {
+	while ((count = virtq_harvest_burst(vq, (void **)bufs, NULL, BURST))) {
 		pair->tx_in_flight -= count;
 		any = true;
 		tx_end(pair, bufs, count, 0);

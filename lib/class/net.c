@@ -14,10 +14,10 @@
 
 struct net_pool {
 	unsigned free_count, count;
-	bool watched;        /* a buffer that comes back is news: */
-	bool dying;          /* the last one frees the pool, */
-	struct event *event; /* any marks this */
-	uint8_t *memory;     /* count * NET_BUF_BYTES */
+	bool watched;          /* a buffer that comes back is news: */
+	bool dying;            /* the last one frees the pool, */
+	struct event *event;   /* any marks this */
+	uint8_t *memory;       /* count * NET_BUF_BYTES */
 	struct net_buf **free; /* the stack: behind bufs */
 	struct net_buf bufs[];
 };
@@ -49,7 +49,8 @@ struct net_pool *net_pool_create(unsigned count)
 	for (unsigned i = 0; i < count; i++) {
 		uint8_t *start = pool->memory + (size_t)i * NET_BUF_BYTES + NET_HEADROOM;
 
-		pool->bufs[i] = (struct net_buf){.data = start, .start = start, .capacity = NET_BUF_BYTES - NET_HEADROOM, .pool = pool};
+		pool->bufs[i] =
+			(struct net_buf){.data = start, .start = start, .capacity = NET_BUF_BYTES - NET_HEADROOM, .pool = pool};
 		pool->free[count - 1 - i] = &pool->bufs[i];
 	}
 	return pool;
