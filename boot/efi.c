@@ -3,12 +3,15 @@
  */
 #include "efi.h"
 
+#include <string.h>
+
 #include <arch/platform.h>
 #include <base/log.h>
 #include <base/program.h>
 #include <base/util.h>
 
 #define EFI_PAGE_SHIFT 12
+#define CONFIGURATION_MAX 4096u /* more tables than any firmware has */
 
 /* EFI_MEMORY_TYPE: what is the loader's and the boot services' is free once those have ended. */
 enum {
@@ -69,6 +72,39 @@ void boot_memory_efi(struct boot_info *boot, const void *first, uint64_t size, u
 		log_warn("efi: memory map with descriptors of %llu bytes", (unsigned long long)stride);
 	else
 		boot_memory(boot, &map, size / stride, memory_entry);
+}
+
+/* The parts of EFI_SYSTEM_TABLE that lead to its list of tables. */
+struct system_table {
+	char signature[8];
+	uint8_t pad[104 - 8];
+	uint64_t count, tables;
+} __attribute__((packed));
+
+struct configuration {
+	struct efi_guid guid;
+	uint64_t table;
+} __attribute__((packed));
+
+uint64_t boot_efi_rsdp(uint64_t address)
+{
+	static const struct efi_guid acpi1 = EFI_ACPI1_GUID, acpi2 = EFI_ACPI2_GUID;
+	const struct system_table *system = (const struct system_table *)(uintptr_t)address;
+	const struct configuration *list;
+	uint64_t rsdp = 0;
+
+	if (!boot_reachable(address, sizeof(*system)) || memcmp(system->signature, "IBI SYST", 8) != 0)
+		return 0;
+	list = (const struct configuration *)(uintptr_t)system->tables;
+	if (system->count > CONFIGURATION_MAX || !boot_reachable(system->tables, system->count * sizeof(*list)))
+		return 0;
+	for (uint64_t i = 0; i < system->count; i++) {
+		if (memcmp(&list[i].guid, &acpi2, sizeof(acpi2)) == 0)
+			return list[i].table;
+		if (memcmp(&list[i].guid, &acpi1, sizeof(acpi1)) == 0)
+			rsdp = list[i].table;
+	}
+	return rsdp;
 }
 
 void efi_start(const struct efi_handoff *handoff)

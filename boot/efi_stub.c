@@ -35,12 +35,6 @@ typedef uint64_t efi_status;
 enum { ALLOCATE_ANY, ALLOCATE_MAX, ALLOCATE_ADDRESS };
 enum { LOADER_CODE = 1, LOADER_DATA, BOOT_DATA = 4, CONVENTIONAL = 7 };
 
-struct guid {
-	uint32_t a;
-	uint16_t b, c;
-	uint8_t d[8];
-};
-
 /* Tables and protocols, named as in the UEFI specification; what is not used is a gap. */
 struct efi_text_output {
 	void *reset;
@@ -53,9 +47,9 @@ struct efi_boot_services {
 	void *free_pages;
 	EFI_CALL efi_status (*get_memory_map)(uint64_t *size, void *map, uint64_t *key, uint64_t *stride, uint32_t *version);
 	uint8_t gap1[152 - 64];
-	EFI_CALL efi_status (*handle_protocol)(void *handle, const struct guid *protocol, void *interface);
+	EFI_CALL efi_status (*handle_protocol)(void *handle, const struct efi_guid *protocol, void *interface);
 	uint8_t gap2[184 - 160];
-	EFI_CALL efi_status (*locate_device_path)(const struct guid *protocol, const void **path, void **handle);
+	EFI_CALL efi_status (*locate_device_path)(const struct efi_guid *protocol, const void **path, void **handle);
 	uint8_t gap3[232 - 192];
 	EFI_CALL efi_status (*exit_boot_services)(void *image, uint64_t key);
 };
@@ -76,7 +70,7 @@ struct efi_runtime_services {
 };
 
 struct efi_configuration {
-	struct guid guid;
+	struct efi_guid guid;
 	uint64_t table;
 };
 
@@ -119,17 +113,16 @@ struct efi_file_system {
 	EFI_CALL efi_status (*open_volume)(struct efi_file_system *this, struct efi_file **root);
 };
 
-static const struct guid loaded_image_guid = {0x5b1b31a1, 0x9562, 0x11d2, {0x8e, 0x3f, 0, 0xa0, 0xc9, 0x69, 0x72, 0x3b}},
-			 load_file2_guid = {0x4006c0c1, 0xfcb3, 0x403e, {0x99, 0x6d, 0x4a, 0x6c, 0x87, 0x24, 0xe0, 0x6d}},
-			 file_system_guid = {0x964e5b22, 0x6459, 0x11d2, {0x8e, 0x39, 0, 0xa0, 0xc9, 0x69, 0x72, 0x3b}},
-			 acpi1_guid = {0xeb9d2d30, 0x2d88, 0x11d3, {0x9a, 0x16, 0, 0x90, 0x27, 0x3f, 0xc1, 0x4d}},
-			 acpi2_guid = {0x8868e871, 0xe4f1, 0x11d3, {0xbc, 0x22, 0, 0x80, 0xc7, 0x3c, 0x88, 0x81}},
-			 dtb_guid = {0xb1b621d5, 0xf19c, 0x41a5, {0x83, 0x0b, 0xd9, 0x15, 0x2c, 0x69, 0xaa, 0xe0}};
+static const struct efi_guid loaded_image_guid = {0x5b1b31a1, 0x9562, 0x11d2, {0x8e, 0x3f, 0, 0xa0, 0xc9, 0x69, 0x72, 0x3b}},
+			     load_file2_guid = {0x4006c0c1, 0xfcb3, 0x403e, {0x99, 0x6d, 0x4a, 0x6c, 0x87, 0x24, 0xe0, 0x6d}},
+			     file_system_guid = {0x964e5b22, 0x6459, 0x11d2, {0x8e, 0x39, 0, 0xa0, 0xc9, 0x69, 0x72, 0x3b}},
+			     acpi1_guid = EFI_ACPI1_GUID, acpi2_guid = EFI_ACPI2_GUID,
+			     dtb_guid = {0xb1b621d5, 0xf19c, 0x41a5, {0x83, 0x0b, 0xd9, 0x15, 0x2c, 0x69, 0xaa, 0xe0}};
 
 /* The device path under which loaders offer an initrd: a vendor's media node, and the end. */
 static const struct {
 	uint8_t type, subtype, length[2];
-	struct guid vendor;
+	struct efi_guid vendor;
 	uint8_t end[4];
 } __attribute__((packed))
 initrd_path = {4, 3, {20, 0}, {0x5568e427, 0x68fc, 0x4f3d, {0xac, 0x74, 0xca, 0x55, 0x52, 0x31, 0xcc, 0x68}}, {0x7f, 0xff, 4, 0}};
@@ -159,7 +152,7 @@ static void *allocate(const struct stub *stub, int type, uint64_t bytes)
 	return stub->boot->allocate_pages(ALLOCATE_MAX, type, PAGES(bytes), &address) ? NULL : (void *)address;
 }
 
-static bool same(const struct guid *a, const struct guid *b) { return memcmp(a, b, sizeof(*a)) == 0; }
+static bool same(const struct efi_guid *a, const struct efi_guid *b) { return memcmp(a, b, sizeof(*a)) == 0; }
 
 static void find_tables(const struct stub *stub)
 {

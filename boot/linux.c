@@ -4,7 +4,7 @@
  * asks the BIOS and fills the page itself; by the bzImage's 32-bit entry; by its 64-bit entry; and by the entry of the ELF in long
  * mode, as Firecracker starts kernels.
  */
-#include "boot.h"
+#include "efi.h"
 
 #include <string.h>
 
@@ -13,7 +13,8 @@
 #include <base/program.h>
 #include <base/util.h>
 
-#define HEADER_MAGIC 0x53726448 /* "HdrS" */
+#define HEADER_MAGIC 0x53726448  /* "HdrS" */
+#define EFI_LOADER_64 0x34364c45 /* "EL64" */
 #define E820_TABLE_MAX 128
 
 enum setup_data_type { SETUP_E820_EXT = 1, SETUP_DTB };
@@ -32,7 +33,8 @@ struct boot_params {
 	uint64_t acpi_rsdp_addr;
 	uint8_t pad2[0xc0 - 0x78];
 	uint32_t ext_ramdisk_image, ext_ramdisk_size, ext_cmd_line_ptr;
-	uint8_t pad3[0x1e0 - 0xcc];
+	uint8_t pad3[0x1c0 - 0xcc];
+	uint32_t efi_loader_signature, efi_systab, efi_memmap[4], efi_systab_hi, efi_memmap_hi;
 	uint32_t alt_mem_k, scratch;
 	uint8_t e820_entries;
 	uint8_t pad4[0x202 - 0x1e9];
@@ -138,6 +140,8 @@ static void take_memory(struct boot_info *boot, const struct boot_params *params
 
 	boot->cmdline = boot_text((uint64_t)params->ext_cmd_line_ptr << 32 | params->cmd_line_ptr, "command line");
 	boot->rsdp = params->acpi_rsdp_addr;
+	if (!boot->rsdp && params->efi_loader_signature == EFI_LOADER_64)
+		boot->rsdp = boot_efi_rsdp((uint64_t)params->efi_systab_hi << 32 | params->efi_systab);
 	take_memory(boot, params, extensions.e820);
 	if (initrd_size)
 		boot_module(boot, initrd, initrd_size, "");

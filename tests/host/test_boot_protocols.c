@@ -108,6 +108,32 @@ static void test_linux_setup_data(void **state)
 	assert_string_equal(boot_found.module[0].cmdline, "dtb");
 }
 
+/* A loader that was an EFI application itself, as GRUB there: it gives the system table. */
+static void test_linux_from_efi(void **state)
+{
+	static const struct efi_guid acpi1 = EFI_ACPI1_GUID, acpi2 = EFI_ACPI2_GUID;
+
+	(void)state;
+	linux_params();
+	put(0x1c0, 0x34364c45, 4);
+	put(0x1c4, low(arena + 0x4000), 4);
+	memcpy(arena + 0x4000, "IBI SYST", 8);
+	put(0x4000 + 104, 3, 8);
+	put(0x4000 + 112, low(arena + 0x5000), 8);
+	memcpy(arena + 0x5000, &acpi2, 16);
+	put(0x5010, 0x7777000, 8);
+	memcpy(arena + 0x5030, &acpi1, 16);
+	put(0x5040, 0x7776000, 8);
+	check_booted(boot_run(linux64_start, arena), "linux64", "app=x");
+	assert_int_equal(boot_found.rsdp, 0x7777000);
+	put(0x5000, 1, 4);
+	check_booted(boot_run(linux64_start, arena), "linux64", "app=x");
+	assert_int_equal(boot_found.rsdp, 0x7776000);
+	put(0x4000 + 104, UINT64_MAX, 8);
+	check_booted(boot_run(linux64_start, arena), "linux64", "app=x");
+	assert_int_equal(boot_found.rsdp, 0);
+}
+
 static void test_linux_odd(void **state)
 {
 	(void)state;
@@ -399,6 +425,7 @@ int main(void)
 		cmocka_unit_test_setup(test_pvh_odd, set_up),        cmocka_unit_test_setup(test_multiboot1, set_up),
 		cmocka_unit_test_setup(test_multiboot1_odd, set_up), cmocka_unit_test_setup(test_multiboot2, set_up),
 		cmocka_unit_test_setup(test_multiboot2_odd, set_up), cmocka_unit_test_setup(test_efi, set_up),
+		cmocka_unit_test_setup(test_linux_from_efi, set_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
