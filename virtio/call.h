@@ -15,22 +15,28 @@ struct virtio_call {
 	struct virtio_request request;
 	struct virtq_buf bufs[VIRTIO_CALL_BUFFERS];
 	bool taken;
-	uint8_t message[1200], answer[512];
+	uint32_t length; /* of the message so far */
+	uint8_t message[1200], answer[1040];
 };
+
+/* A number of so many bytes, little-endian, behind the message; text. */
+void virtio_call_put(struct virtio_call *call, uint64_t value, unsigned bytes);
+void virtio_call_put_text(struct virtio_call *call, const char *text, size_t length);
+uint64_t virtio_call_get(const uint8_t *bytes, unsigned count);
 
 /* Driver memory from page_alloc(), zero at first. */
 struct virtio_calls {
 	struct virtio_call calls[VIRTIO_CALLS];
 };
 
-/* NULL: all are under way. */
+/* With an empty message; NULL: all are under way. */
 struct virtio_call *virtio_call_take(struct virtio_calls *calls);
 static inline void virtio_call_give(struct virtio_call *call) { call->taken = false; }
 
-/* `length` bytes of the message, then `out_bytes` at `out`, device-readable; `answer_length` bytes for the answer (0: none), then `in_bytes` at
+/* The message, then `out_bytes` at `out`, device-readable; `answer_length` bytes for the answer (0: none), then `in_bytes` at
  * `in`. Gives the request's status when it is over, see virtio_request_call(). The answer is zero where nothing was written. A call
  * that is out for ever (-ETIMEDOUT) stays taken, whatever virtio_call_give() says: do not give it. */
-[[nodiscard]] int virtio_call(struct virtio_requestq *queue, struct virtio_call *call, uint32_t length, const void *out,
-                              uint32_t out_bytes, uint32_t answer_length, void *in, uint32_t in_bytes, uint64_t timeout_ns);
+[[nodiscard]] int virtio_call(struct virtio_requestq *queue, struct virtio_call *call, const void *out, uint32_t out_bytes,
+                              uint32_t answer_length, void *in, uint32_t in_bytes, uint64_t timeout_ns);
 
 #endif

@@ -54,7 +54,7 @@ enum { LINUX_WRONLY = 1, LINUX_RDWR = 2, LINUX_CREAT = 0100, LINUX_EXCL = 0200, 
 #define MSIZE (VIRTIO_CALL_DATA + ROOM)
 #define MSIZE_MIN 4096u
 #define START_NS UINT64_C(5000000000)
-#define PATIENCE_NS UINT64_C(20000000000)
+#define PATIENCE_NS UINT64_C(10000000000)
 
 struct p9 {
 	struct virtio_device *vdev;
@@ -67,59 +67,40 @@ struct p9 {
 
 /* ---- messages ---- */
 
-struct message {
-	struct virtio_call *call;
-	uint32_t at; /* bytes put so far */
-};
-
-static void put(struct message *message, uint64_t value, unsigned bytes)
-{
-	for (unsigned i = 0; i < bytes; i++)
-		message->call->message[message->at++] = (uint8_t)(value >> 8 * i);
-}
+#define put virtio_call_put
+#define get virtio_call_get
 
 /* A name is FILE_NAME_MAX bytes at most: room for two is in a message. */
-static void put_text(struct message *message, const char *text, size_t length)
+static void put_text(struct virtio_call *call, const char *text, size_t length)
 {
-	put(message, length, 2);
-	memcpy(message->call->message + message->at, text, length);
-	message->at += (uint32_t)length;
+	put(call, length, 2);
+	virtio_call_put_text(call, text, length);
 }
 
-static uint64_t get(const uint8_t *bytes, unsigned count)
+static int begin(struct p9 *p9, struct virtio_call **call, uint8_t type)
 {
-	uint64_t value = 0;
-
-	for (unsigned i = 0; i < count; i++)
-		value |= (uint64_t)bytes[i] << 8 * i;
-	return value;
-}
-
-static int begin(struct p9 *p9, struct message *message, uint8_t type)
-{
-	message->call = virtio_call_take(&p9->calls);
-	if (!message->call)
+	*call = virtio_call_take(&p9->calls);
+	if (!*call)
 		return -EBUSY;
-	message->at = 4;
-	put(message, type, 1);
-	put(message, type == TVERSION ? NO_TAG : (uint64_t)(message->call - p9->calls.calls), 2);
+	put(*call, 0, 4);
+	put(*call, type, 1);
+	put(*call, type == TVERSION ? NO_TAG : (uint64_t)(*call - p9->calls.calls), 2);
 	return 0;
 }
 
-static void end(struct message *message) { virtio_call_give(message->call); }
+#define end virtio_call_give
 
-/* Send and wait. 0: message->call->answer has at least `least` bytes, until end(); an error: the message is ended. */
-static int exchange(struct p9 *p9, struct message *message, uint32_t least, const void *out, uint32_t out_bytes, void *in,
+/* Send and wait. 0: call->answer has at least `least` bytes, until end(); an error: the message is ended. */
+static int exchange(struct p9 *p9, struct virtio_call *call, uint32_t least, const void *out, uint32_t out_bytes, void *in,
                     uint32_t in_bytes)
 {
-	struct virtio_call *call = message->call;
 	const uint8_t *answer = call->answer;
-	uint32_t length = message->at, room = in ? DATA_HEADER : (uint32_t)sizeof(call->answer);
+	uint32_t room = in ? DATA_HEADER : (uint32_t)sizeof(call->answer);
+	le32 size = cpu_to_le32(call->length + out_bytes);
 	int error;
 
-	message->at = 0;
-	put(message, length + out_bytes, 4);
-	error = virtio_call(&p9->queue, call, length, out, out_bytes, room, in, in_bytes, p9->starting ? START_NS : PATIENCE_NS);
+	memcpy(call->message, &size, sizeof(size));
+	error = virtio_call(&p9->queue, call, out, out_bytes, room, in, in_bytes, p9->starting ? START_NS : PATIENCE_NS);
 	if (error == -ETIMEDOUT)
 		return error;
 	if (!error && call->request.written >= DATA_HEADER && answer[4] == RLERROR) {
@@ -131,16 +112,16 @@ static int exchange(struct p9 *p9, struct message *message, uint32_t least, cons
 		error = -EIO;
 	}
 	if (error)
-		end(message);
+		end(call);
 	return error;
 }
 
-static int exchange_plain(struct p9 *p9, struct message *message)
+static int exchange_plain(struct p9 *p9, struct virtio_call *call)
 {
-	int error = exchange(p9, message, HEADER, NULL, 0, NULL, 0);
+	int error = exchange(p9, call, HEADER, NULL, 0, NULL, 0);
 
 	if (!error)
-		end(message);
+		end(call);
 	return error;
 }
 
@@ -161,21 +142,21 @@ static enum file_kind kind_of(uint8_t qid_type)
 /* To the name below `fid`, or, without one, to the same place. */
 static int walk_fid(struct p9 *p9, uint32_t fid, const char *name, size_t length, struct file *to)
 {
-	struct message message;
-	int error = begin(p9, &message, TWALK);
+	struct virtio_call *call;
+	int error = begin(p9, &call, TWALK);
 
 	if (error)
 		return error;
-	put(&message, fid, 4);
-	put(&message, fid_of(to), 4);
-	put(&message, name ? 1 : 0, 2);
+	put(call, fid, 4);
+	put(call, fid_of(to), 4);
+	put(call, name ? 1 : 0, 2);
 	if (name)
-		put_text(&message, name, length);
-	error = exchange(p9, &message, HEADER + 2u + (name ? QID_BYTES : 0), NULL, 0, NULL, 0);
+		put_text(call, name, length);
+	error = exchange(p9, call, HEADER + 2u + (name ? QID_BYTES : 0), NULL, 0, NULL, 0);
 	if (error)
 		return error;
-	to->kind = name ? kind_of(message.call->answer[HEADER + 2]) : FILE_DIRECTORY;
-	end(&message);
+	to->kind = name ? kind_of(call->answer[HEADER + 2]) : FILE_DIRECTORY;
+	end(call);
 	return 0;
 }
 
@@ -186,59 +167,59 @@ static int walk(const struct file *from, const char *name, size_t length, struct
 	return walk_fid(p9_of(from->tree), fid_of(from), name, length, to);
 }
 
-static int begin_fid(struct p9 *p9, struct message *message, uint8_t type, const struct file *file)
+static int begin_fid(struct p9 *p9, struct virtio_call **call, uint8_t type, const struct file *file)
 {
-	int error = begin(p9, message, type);
+	int error = begin(p9, call, type);
 
 	if (!error)
-		put(message, fid_of(file), 4);
+		put(*call, fid_of(file), 4);
 	return error;
 }
 
 static void forget(struct file *file)
 {
 	struct p9 *p9 = p9_of(file->tree);
-	struct message message;
+	struct virtio_call *call;
 
-	if (!begin_fid(p9, &message, TCLUNK, file)) {
-		[[maybe_unused]] int error = exchange_plain(p9, &message); /* the fid is gone either way */
+	if (!begin_fid(p9, &call, TCLUNK, file)) {
+		[[maybe_unused]] int error = exchange_plain(p9, call); /* the fid is gone either way */
 	}
 }
 
 static int read_link(const struct file *link, char *text, size_t size)
 {
 	struct p9 *p9 = p9_of(link->tree);
-	struct message message;
-	int length = begin_fid(p9, &message, TREADLINK, link);
+	struct virtio_call *call;
+	int length = begin_fid(p9, &call, TREADLINK, link);
 
 	if (!length)
-		length = exchange(p9, &message, HEADER + 2, NULL, 0, NULL, 0);
+		length = exchange(p9, call, HEADER + 2, NULL, 0, NULL, 0);
 	if (length)
 		return length;
-	length = (int)get(message.call->answer + HEADER, 2);
-	if ((size_t)length <= size && HEADER + 2 + (uint32_t)length <= message.call->request.written)
-		memcpy(text, message.call->answer + HEADER + 2, (size_t)length);
+	length = (int)get(call->answer + HEADER, 2);
+	if ((size_t)length <= size && HEADER + 2 + (uint32_t)length <= call->request.written)
+		memcpy(text, call->answer + HEADER + 2, (size_t)length);
 	else
 		length = -ENAMETOOLONG;
-	end(&message);
+	end(call);
 	return length;
 }
 
 static int stat(const struct file *file, struct file_info *info)
 {
 	struct p9 *p9 = p9_of(file->tree);
-	struct message message;
-	int error = begin_fid(p9, &message, TGETATTR, file);
+	struct virtio_call *call;
+	int error = begin_fid(p9, &call, TGETATTR, file);
 	const uint8_t *at;
 	uint32_t mode;
 
 	if (error)
 		return error;
-	put(&message, GETATTR_BASIC, 8);
-	error = exchange(p9, &message, 160, NULL, 0, NULL, 0);
+	put(call, GETATTR_BASIC, 8);
+	error = exchange(p9, call, 160, NULL, 0, NULL, 0);
 	if (error)
 		return error;
-	at = message.call->answer + HEADER +
+	at = call->answer + HEADER +
 	     8; /* behind `valid`: qid, mode, uid, gid, nlink, rdev, size, blksize, blocks, atime, mtime */
 	mode = (uint32_t)get(at + 13, 4);
 	*info = (struct file_info){.kind = file_kind_of_mode(mode),
@@ -249,7 +230,7 @@ static int stat(const struct file *file, struct file_info *info)
 	                           .size = get(at + 41, 8),
 	                           .inode = get(at + 5, 8),
 	                           .changed_s = get(at + 81, 8)};
-	end(&message);
+	end(call);
 	return 0;
 }
 
@@ -263,30 +244,30 @@ static uint32_t linux_flags(unsigned flags)
 static int open(struct file *file, unsigned flags)
 {
 	struct p9 *p9 = p9_of(file->tree);
-	struct message message;
-	int error = begin_fid(p9, &message, TLOPEN, file);
+	struct virtio_call *call;
+	int error = begin_fid(p9, &call, TLOPEN, file);
 
 	if (error)
 		return error;
-	put(&message, file->kind == FILE_DIRECTORY ? LINUX_DIRECTORY : linux_flags(flags), 4);
-	return exchange_plain(p9, &message);
+	put(call, file->kind == FILE_DIRECTORY ? LINUX_DIRECTORY : linux_flags(flags), 4);
+	return exchange_plain(p9, call);
 }
 
 static int create(const struct file *directory, const char *name, size_t length, unsigned flags, uint32_t mode, struct file *to)
 {
 	struct p9 *p9 = p9_of(to->tree);
-	struct message message;
+	struct virtio_call *call;
 	int error = walk(directory, NULL, 0, to);
 
 	if (error)
 		return error;
-	error = begin_fid(p9, &message, TLCREATE, to);
+	error = begin_fid(p9, &call, TLCREATE, to);
 	if (!error) {
-		put_text(&message, name, length);
-		put(&message, linux_flags(flags) | LINUX_CREAT | (flags & FILE_EXCLUSIVE ? LINUX_EXCL : 0), 4);
-		put(&message, mode, 4);
-		put(&message, 0, 4); /* gid */
-		error = exchange_plain(p9, &message);
+		put_text(call, name, length);
+		put(call, linux_flags(flags) | LINUX_CREAT | (flags & FILE_EXCLUSIVE ? LINUX_EXCL : 0), 4);
+		put(call, mode, 4);
+		put(call, 0, 4); /* gid */
+		error = exchange_plain(p9, call);
 	}
 	if (error)
 		forget(to);
@@ -298,25 +279,24 @@ static int create(const struct file *directory, const char *name, size_t length,
 static int fetch(const struct file *file, uint8_t type, uint64_t offset, void *memory, uint32_t length)
 {
 	struct p9 *p9 = p9_of(file->tree);
-	struct message message;
-	int error = begin_fid(p9, &message, type, file);
+	struct virtio_call *call;
+	int error = begin_fid(p9, &call, type, file);
 	uint32_t count;
 
 	if (error)
 		return error;
 	length = MIN(length, p9->data_max);
-	put(&message, offset, 8);
-	put(&message, length, 4);
-	error = exchange(p9, &message, DATA_HEADER, NULL, 0, memory, length);
+	put(call, offset, 8);
+	put(call, length, 4);
+	error = exchange(p9, call, DATA_HEADER, NULL, 0, memory, length);
 	if (error)
 		return error;
-	count = (uint32_t)get(message.call->answer + HEADER, 4);
-	if (count > message.call->request.written - DATA_HEADER) {
-		virtio_device_broken(p9->vdev, "%u bytes read, it says, in an answer of %u", count,
-		                     message.call->request.written);
+	count = (uint32_t)get(call->answer + HEADER, 4);
+	if (count > call->request.written - DATA_HEADER) {
+		virtio_device_broken(p9->vdev, "%u bytes read, it says, in an answer of %u", count, call->request.written);
 		error = -EIO;
 	}
-	end(&message);
+	end(call);
 	return error ? error : (int)count;
 }
 
@@ -328,19 +308,19 @@ static int read(const struct file *file, uint64_t offset, void *memory, uint32_t
 static int write(const struct file *file, uint64_t offset, const void *memory, uint32_t length)
 {
 	struct p9 *p9 = p9_of(file->tree);
-	struct message message;
-	int count = begin_fid(p9, &message, TWRITE, file);
+	struct virtio_call *call;
+	int count = begin_fid(p9, &call, TWRITE, file);
 
 	if (count)
 		return count;
 	length = MIN(length, p9->data_max);
-	put(&message, offset, 8);
-	put(&message, length, 4);
-	count = exchange(p9, &message, DATA_HEADER, memory, length, NULL, 0);
+	put(call, offset, 8);
+	put(call, length, 4);
+	count = exchange(p9, call, DATA_HEADER, memory, length, NULL, 0);
 	if (count)
 		return count;
-	count = (int)MIN(get(message.call->answer + HEADER, 4), (uint64_t)length);
-	end(&message);
+	count = (int)MIN(get(call->answer + HEADER, 4), (uint64_t)length);
+	end(call);
 	return count;
 }
 
@@ -370,74 +350,74 @@ static int list(const struct file *file, uint64_t *cookie, void *memory, file_vi
 static int resize(const struct file *file, uint64_t size)
 {
 	struct p9 *p9 = p9_of(file->tree);
-	struct message message;
-	int error = begin_fid(p9, &message, TSETATTR, file);
+	struct virtio_call *call;
+	int error = begin_fid(p9, &call, TSETATTR, file);
 
 	if (error)
 		return error;
-	put(&message, SETATTR_SIZE, 4);
-	put(&message, 0, 8);
-	put(&message, 0, 4); /* mode, uid, gid */
-	put(&message, size, 8);
-	put(&message, 0, 8);
-	put(&message, 0, 8);
-	put(&message, 0, 8);
-	put(&message, 0, 8); /* times */
-	return exchange_plain(p9, &message);
+	put(call, SETATTR_SIZE, 4);
+	put(call, 0, 8);
+	put(call, 0, 4); /* mode, uid, gid */
+	put(call, size, 8);
+	put(call, 0, 8);
+	put(call, 0, 8);
+	put(call, 0, 8);
+	put(call, 0, 8); /* times */
+	return exchange_plain(p9, call);
 }
 
 static int sync(const struct file *file)
 {
 	struct p9 *p9 = p9_of(file->tree);
-	struct message message;
-	int error = begin_fid(p9, &message, TFSYNC, file);
+	struct virtio_call *call;
+	int error = begin_fid(p9, &call, TFSYNC, file);
 
 	if (error)
 		return error;
-	put(&message, 0, 4);
-	return exchange_plain(p9, &message);
+	put(call, 0, 4);
+	return exchange_plain(p9, call);
 }
 
 static int make_directory(const struct file *directory, const char *name, size_t length, uint32_t mode)
 {
 	struct p9 *p9 = p9_of(directory->tree);
-	struct message message;
-	int error = begin_fid(p9, &message, TMKDIR, directory);
+	struct virtio_call *call;
+	int error = begin_fid(p9, &call, TMKDIR, directory);
 
 	if (error)
 		return error;
-	put_text(&message, name, length);
-	put(&message, mode, 4);
-	put(&message, 0, 4); /* gid */
-	return exchange_plain(p9, &message);
+	put_text(call, name, length);
+	put(call, mode, 4);
+	put(call, 0, 4); /* gid */
+	return exchange_plain(p9, call);
 }
 
 static int remove_name(const struct file *directory, const char *name, size_t length, bool is_directory)
 {
 	struct p9 *p9 = p9_of(directory->tree);
-	struct message message;
-	int error = begin_fid(p9, &message, TUNLINKAT, directory);
+	struct virtio_call *call;
+	int error = begin_fid(p9, &call, TUNLINKAT, directory);
 
 	if (error)
 		return error;
-	put_text(&message, name, length);
-	put(&message, is_directory ? AT_REMOVEDIR : 0, 4);
-	return exchange_plain(p9, &message);
+	put_text(call, name, length);
+	put(call, is_directory ? AT_REMOVEDIR : 0, 4);
+	return exchange_plain(p9, call);
 }
 
 static int rename(const struct file *directory, const char *name, size_t length, const struct file *to_directory, const char *to,
                   size_t to_length)
 {
 	struct p9 *p9 = p9_of(directory->tree);
-	struct message message;
-	int error = begin_fid(p9, &message, TRENAMEAT, directory);
+	struct virtio_call *call;
+	int error = begin_fid(p9, &call, TRENAMEAT, directory);
 
 	if (error)
 		return error;
-	put_text(&message, name, length);
-	put(&message, fid_of(to_directory), 4);
-	put_text(&message, to, to_length);
-	return exchange_plain(p9, &message);
+	put_text(call, name, length);
+	put(call, fid_of(to_directory), 4);
+	put_text(call, to, to_length);
+	return exchange_plain(p9, call);
 }
 
 static void release(struct file_tree *tree)
@@ -471,32 +451,32 @@ static const struct file_ops ops = {
 static int session(struct p9 *p9)
 {
 	static const char version[] = "9P2000.L";
-	struct message message;
+	struct virtio_call *call;
 	uint32_t msize;
-	int error = begin(p9, &message, TVERSION);
+	int error = begin(p9, &call, TVERSION);
 
 	if (error)
 		return error;
-	put(&message, MSIZE, 4);
-	put_text(&message, version, sizeof(version) - 1);
-	error = exchange(p9, &message, HEADER + 6, NULL, 0, NULL, 0);
+	put(call, MSIZE, 4);
+	put_text(call, version, sizeof(version) - 1);
+	error = exchange(p9, call, HEADER + 6, NULL, 0, NULL, 0);
 	if (error)
 		return error;
-	msize = (uint32_t)get(message.call->answer + HEADER, 4);
-	if (msize < MSIZE_MIN || msize > MSIZE || get(message.call->answer + HEADER + 4, 2) != sizeof(version) - 1 ||
-	    memcmp(message.call->answer + HEADER + 6, version, sizeof(version) - 1) != 0)
+	msize = (uint32_t)get(call->answer + HEADER, 4);
+	if (msize < MSIZE_MIN || msize > MSIZE || get(call->answer + HEADER + 4, 2) != sizeof(version) - 1 ||
+	    memcmp(call->answer + HEADER + 6, version, sizeof(version) - 1) != 0)
 		error = virtio_refuse(p9->vdev, -EPROTO, "no %s with messages of %u bytes", version, msize);
-	end(&message);
+	end(call);
 	p9->data_max = msize - ROOM;
-	error = error ? error : begin(p9, &message, TATTACH);
+	error = error ? error : begin(p9, &call, TATTACH);
 	if (error)
 		return error;
-	put(&message, 0, 4);
-	put(&message, NONE, 4);
-	put_text(&message, "root", 4);
-	put_text(&message, "", 0);
-	put(&message, 0, 4); /* uid */
-	return exchange_plain(p9, &message);
+	put(call, 0, 4);
+	put(call, NONE, 4);
+	put_text(call, "root", 4);
+	put_text(call, "", 0);
+	put(call, 0, 4); /* uid */
+	return exchange_plain(p9, call);
 }
 
 static int probe(struct virtio_device *vdev)

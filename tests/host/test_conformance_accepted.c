@@ -45,6 +45,7 @@ static const struct {
 	{&swdev_entropy, 0, 0, 1},
 	{&swdev_input, 0, 0, 3},
 	{&swdev_9p, 1, 0, 1},
+	{&swdev_fs, 0, 0, 31},
 	{&swdev_gpu, FEATURE(GPU_F_EDID) | FEATURE(GPU_F_RESOURCE_BLOB) | FEATURE(GPU_F_BLOB_ALIGNMENT),
          FEATURE(GPU_F_BLOB_ALIGNMENT), 3},
 };

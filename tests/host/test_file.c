@@ -15,7 +15,7 @@
 #include "swdev_tree.h"
 #include "swdev_work.h"
 
-static const struct swdev_type *const types[] = {&swdev_9p};
+static const struct swdev_type *const types[] = {&swdev_9p, &swdev_fs};
 
 #define BYTES 700000u /* more than any message has */
 static uint8_t *out, *in;
