@@ -111,7 +111,7 @@ class Bench:
 
 
 def expected(bench):
-    return round(1 + bench.runs * 1.3 + bench.boot_runs * 0.1 + 4)
+    return round(4 + bench.runs * 1.2 + bench.boot_runs * 0.1)
 
 
 def cpu_model():

@@ -105,8 +105,9 @@ def tx(bench):
     for _ in bench.rounds("tx"):
         take(bench, series, bench.linux, command, f"load=net-tx load.burst={listed(BURSTS)} load.ops={listed(TX_OPS)}", "burst",
              timeout=240)
-        for burst, ops in zip(BURSTS, TX_OPS):
-            take(bench, series, bench.vireo, command, f"bench.name=net-tx bench.burst={burst} bench.ops={4 * ops}", "burst")
+        for mode in MODES:
+            for burst, ops in zip(BURSTS, TX_OPS):
+                take(bench, series, bench.vireo, command, f"bench.name=net-tx bench.burst={burst} bench.ops={4 * ops} {mode}", "burst")
     bench.results["tx"] = series.table()
 
 
@@ -148,7 +149,9 @@ def rx(bench):
     """Frames of 60 bytes, counted behind the driver and dropped."""
     series = Series()
     for _ in bench.rounds("rx"):
-        for guest, words in ((bench.linux, f"load=net-rx load.ops={RX_OPS}"), (bench.vireo, f"bench.name=net-rx bench.ops={RX_OPS}")):
+        ways = [(bench.linux, f"load=net-rx load.ops={RX_OPS}")]
+        ways += [(bench.vireo, f"bench.name=net-rx bench.ops={RX_OPS} {mode}") for mode in MODES]
+        for guest, words in ways:
             try:
                 result = receive(bench, guest, words)
                 series.add(guest.name, result.bench()["mode"], 0, result.rate())

@@ -36,7 +36,7 @@ def ratio_table(results):
         theirs = best(rows_of(results, part, "Linux", parameter, linux_ways))
         if not ours or not theirs:
             continue
-        spread = f"{rate(ours['median'])} ({rate(ours['least'])} to {rate(ours['most'])})"
+        spread = f"{rate(ours['median'])} ({rate(ours['least'])} to {rate(ours['most'])}), {ours['way']}"
         other = f"{rate(theirs['median'])} ({rate(theirs['least'])} to {rate(theirs['most'])}), {theirs['way']}"
         lines.append(f"| {title} | {spread} | {other} | {ours['median'] / theirs['median']:.2f} | {wanted or ''} |")
     return lines if len(lines) > 2 else []
