@@ -65,15 +65,19 @@ static void note_capacity(void)
 		c.capacities[c.capacity_count++] = capacity;
 }
 
-/* A few fields, anywhere. */
+/* A few fields, anywhere but in max_virtqueue_pairs, which says where the network card's controlq is. */
 static void patch(void)
 {
+	uint16_t pairs = get16(c.dev->config + 8);
+
 	for (unsigned n = fuzz_below(&c.in, PATCHES); n; n--) {
 		uint8_t how = fuzz_u8(&c.in);
 		uint64_t value = how & 128 ? fuzz_u64(&c.in) : fuzz_u16(&c.in);
 
 		memcpy(c.dev->config + (how & 63), &value, how & 64 ? 8 : 4);
 	}
+	if (c.type == &swdev_net)
+		put16(c.dev->config + 8, pairs);
 	note_capacity();
 }
 
