@@ -154,6 +154,15 @@ endef
 $(B)/vireo.elf: $(IMAGE_OBJ) $(PARTS:%=$(B)/%.a) linker/$(ARCH).ld tools/ksyms.sh $(B)/objects $(B)/flags
 	$(link_image)
 
+# What sizes are promised of (tests/system/test_image.py): all drivers without the parts that a build can leave out, and of these the
+# drivers of disks, networks, consoles and entropy only, as DRIVERS="blk net console entropy" has them.
+PLAIN_OBJ := $(filter-out $(B)/lib/acpi/% $(B)/lib/fdt/%,$(IMAGE_OBJ))
+SMALL_OBJ := $(filter-out $(B)/drivers/%,$(PLAIN_OBJ)) $(filter $(foreach name,bus/ block/blk net/ char/console char/entropy,$(B)/drivers/$(name)%),$(PLAIN_OBJ))
+$(B)/vireo.plain.elf: $(PLAIN_OBJ)
+$(B)/vireo.small.elf: $(SMALL_OBJ)
+$(B)/vireo.plain.elf $(B)/vireo.small.elf: linker/$(ARCH).ld tools/ksyms.sh $(B)/objects $(B)/flags
+	$(link_image)
+
 # A bzImage: the setup, then the image as it lies in memory. The same without the setup is a flat binary for loaders that want one.
 all: $(B)/vireo.bzImage $(B)/vireo.bin
 $(B)/boot/efi_stub.c.o: CFLAGS_OBJ += -fpie
@@ -359,7 +368,7 @@ $(B)/tests/loader.bin: tests/system/loader.S | need-build
 	$(Q)$(CC) $(CC_TARGET) -m32 -c -o $@.o $<
 	$(Q)$(LD) -m elf_i386 -Ttext=0xffff0000 -e start --oformat binary -o $@ $@.o
 
-test-system: $(B)/vireo.elf $(B)/vireo.bzImage $(B)/vireo.bin $(B)/tests/loader.bin need-run ## boot the image in a VMM (QEMU=...) and check its effects from outside; PYTEST="-k blk" selects
+test-system: $(B)/vireo.elf $(B)/vireo.plain.elf $(B)/vireo.small.elf $(B)/vireo.bzImage $(B)/vireo.bin $(B)/tests/loader.bin need-run ## boot the image in a VMM (QEMU=...) and check its effects from outside; PYTEST="-k blk" selects
 	$(call need,run the system tests,python3-pytest python3-pytest-xdist ovmf acpica-tools $(PACKAGES_IMAGE))
 	@VIREO_IMAGE=$(abspath $(B)/vireo.elf) tools/test-system $(BUILD)/system -n 2 $(PYTEST)
 
