@@ -33,6 +33,7 @@ struct pmem_flush {
 	struct pmem_flush *next; /* free ones */
 	struct block_request *block;
 	struct virtio_pmem_flush *wire;
+	bool posting; /* post() is on the stack */
 };
 
 struct pmem {
@@ -88,6 +89,8 @@ static void flushed(struct virtio_request *request)
 		status = -EIO;
 	flush->next = pmem->free;
 	pmem->free = flush;
+	if (flush->posting)
+		return; /* it cannot be at all, and post() says so */
 	block_part_done(&pmem->queue, flush->block, status);
 	if (pmem->running)
 		block_pump(&pmem->queue);
@@ -112,8 +115,10 @@ static int post(struct block_queue *queue, struct block_request *request, uint64
 	flush->block = request;
 	*flush->wire = (struct virtio_pmem_flush){.type = cpu_to_le32(VIRTIO_PMEM_REQ_TYPE_FLUSH), .ret = UINT32_MAX};
 	flush->request = (struct virtio_request){.bufs = flush->bufs, .nreadable = 1, .nwritable = 1, .done = flushed};
+	flush->posting = true;
 	virtio_request_submit(&pmem->requestq, &flush->request);
-	return 0;
+	flush->posting = false;
+	return flush->request.over ? -EIO : 0;
 }
 
 static const struct block_ops ops = {.post = post};
