@@ -353,6 +353,53 @@ void page_lender_remove(struct page_lender *lender)
 	spin_unlock(&lock);
 }
 
+/* ---- memory that comes and goes ---- */
+
+/* `managed` only grows: a span that is there already, or that one of them goes on in, needs no place. */
+static bool add_managed(uint64_t base, uint64_t end)
+{
+	for (unsigned i = 0; i < managed_count; i++) {
+		if (base >= managed[i].base && base <= managed[i].end) {
+			managed[i].end = MAX(managed[i].end, end);
+			return true;
+		}
+	}
+	if (managed_count == sizeof(managed) / sizeof(managed[0]))
+		return false;
+	managed[managed_count++] = (struct span){base, end};
+	return true;
+}
+
+bool page_add(void *pages, size_t bytes)
+{
+	uint64_t base = (uintptr_t)pages;
+	bool added;
+
+	spin_lock(&lock);
+	added = add_managed(base, base + bytes) && insert(base, base + bytes, false);
+	total_bytes += added ? bytes : 0;
+	spin_unlock(&lock);
+	return added;
+}
+
+bool page_remove(void *pages, size_t bytes)
+{
+	uint64_t base = (uintptr_t)pages;
+	struct free_range **at = &highest;
+	bool is_free;
+
+	spin_lock(&lock);
+	while (*at && base_of(*at) > base)
+		at = &(*at)->lower;
+	is_free = *at && end_of(*at) >= base + bytes;
+	if (is_free) {
+		take(at, base, base + bytes);
+		total_bytes -= bytes;
+	}
+	spin_unlock(&lock);
+	return is_free;
+}
+
 /* ---- the heap ---- */
 
 /* The pages between the old end of the heap and the new one. False: they are not free. */

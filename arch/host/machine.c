@@ -7,6 +7,7 @@
 #include <arch/barrier.h>
 #include <arch/clock.h>
 #include <arch/cpu.h>
+#include <arch/mmu.h>
 #include <arch/platform.h>
 
 #include <pthread.h>
@@ -299,7 +300,8 @@ bool host_is_ram(uint64_t phys, uint64_t size)
 {
 	const struct memory_range *ram = &boot.memory[0];
 
-	return phys >= ram->base && phys - ram->base <= ram->size && size <= ram->size - (phys - ram->base);
+	return (phys >= ram->base && phys - ram->base <= ram->size && size <= ram->size - (phys - ram->base)) ||
+	       mmu_map_memory(phys, size);
 }
 
 bool host_overlaps_ram(uint64_t phys, uint64_t size)

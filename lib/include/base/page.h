@@ -45,6 +45,11 @@ struct page_lender {
 void page_lender_add(struct page_lender *lender);
 void page_lender_remove(struct page_lender *lender);
 
+/* Memory that comes, mapped, in whole pages. False: there is no place to note it. */
+[[nodiscard]] bool page_add(void *pages, size_t bytes);
+/* And goes, if nobody uses any of it. False: somebody does. */
+[[nodiscard]] bool page_remove(void *pages, size_t bytes);
+
 int page_poison(void); /* page.poison=: the byte that fills free pages; -1: none */
 
 uint64_t page_count_free(void); /* pages, heap growth space included */

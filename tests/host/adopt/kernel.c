@@ -84,6 +84,18 @@ void page_lender_remove(struct page_lender *lender) { (void)lender; }
 
 int page_poison(void) { return -1; }
 
+bool page_add(void *pages, size_t bytes)
+{
+	(void)pages, (void)bytes;
+	return false;
+}
+
+bool page_remove(void *pages, size_t bytes)
+{
+	(void)pages, (void)bytes;
+	return false;
+}
+
 uint64_t page_count_total(void) { return PAGES; }
 
 uint64_t page_count_free(void) { return PAGES - kernel_pages_used(); }
