@@ -178,7 +178,8 @@ def write(results, docs):
     text += section("Work for each operation", instruction_table(results), "Instructions as a QEMU plugin counts them, interrupts included and sleep "
                     "not; notifications and interrupts as QEMU's trace does; `ioeventfd=off`, so that the device acts at once.")
     text += section("Where the time goes", profile_table(results), "`perf record` on all threads of QEMU while Vireo runs. What is not guest code is "
-                    "not the driver's to save: it bounds the ratios above.")
+                    "not the driver's to save: it bounds the ratios above. A boot under emulation is QEMU translating code that runs once (`tcg_`): "
+                    "what counts there is how much different code runs, not how long.")
     for name, title in images.items():
         text += [f"![{title}](benchmarks/{name}.svg)", ""]
     text += ["## Runs", "", "| part | when | rounds | load average, least and most | minutes |", "| --- | --- | ---: | ---: | ---: |"]
