@@ -3,7 +3,8 @@
  *
  *   net-tx     bench.len= (60) bytes, bench.burst= (32) frames a call, from a pool and back to it
  *   net-rx     frames that come from outside are freed; with a number in their bytes 14 to 17, little-endian and counting up, those lost
- *              on the way are told too
+ *              on the way are told too. With bench.peer= they come from that other card of the guest's, which is on the same network: a
+ *              burst is there before the looking for it begins
  *   net-echo   one frame after the other, each sent back from outside: the round trip
  *
  * `busy` is the part of `tsc` that is work: of each round in which frames moved, all of it, kick and turn of the loop and interrupts
@@ -23,13 +24,15 @@
 #define FRAMES 256u /* no more than a ring: who has a burst of them may send it */
 
 static struct net_bench {
-	struct net_device *device;
+	struct net_device *device, *peer; /* peer: NULL, or who sends */
 	struct net_pool *pool;
 	uint64_t length, burst, ops;
 	bool poll;
 	uint64_t left, busy;
 	uint32_t number, numbered; /* of the last frame, and how many came from the first to it */
 	bool first;
+	bool feeding; /* what comes now is left for later */
+	uint32_t fed;
 } bench;
 
 static uint64_t now(void) { return clock_ticks(); }
@@ -43,6 +46,8 @@ static bool open_bench(void)
 		log_error("bench: no such network card");
 		return false;
 	}
+	if (cmdline_get("bench.peer"))
+		bench.peer = net_find(cmdline_get("bench.peer"));
 	if (!bench_parameter("bench.len", 60, 18, NET_FRAME_MAX, &bench.length) ||
 	    !bench_parameter("bench.burst", 32, 1, BURST_MAX, &bench.burst) ||
 	    !bench_parameter("bench.ops", 100000, 1, UINT32_MAX, &bench.ops) ||
@@ -72,12 +77,14 @@ static bool fill_frames(void)
 	return true;
 }
 
-static unsigned send(unsigned want)
+static unsigned send(struct net_device *device, unsigned want)
 {
 	struct net_buf *bufs[BURST_MAX];
 	unsigned count = net_bufs_alloc(bench.pool, bufs, want), taken;
 
-	taken = net_tx_burst(bench.device, bufs, count);
+	for (unsigned i = 0; unlikely(bench.peer) && i < count; i++, bench.fed++)
+		memcpy(bufs[i]->data + 14, &bench.fed, sizeof(bench.fed));
+	taken = net_tx_burst(device, bufs, count);
 	if (unlikely(taken < count))
 		net_bufs_free(bufs + taken, count - taken);
 	return taken;
@@ -107,7 +114,7 @@ static void received(struct net_device *device)
 	bool any = false;
 
 	(void)device;
-	while (receive())
+	while (!bench.feeding && receive())
 		any = true;
 	if (any && !bench.poll)
 		bench.busy += now() - start;
@@ -123,7 +130,7 @@ static bool run_tx(uint64_t ops)
 	while (bench.left && !watchdog.stuck) {
 		uint64_t start = now();
 		unsigned want = (unsigned)MIN(bench.burst, bench.left);
-		unsigned taken = send(net_pool_free_count(bench.pool) < want ? 0 : want);
+		unsigned taken = send(bench.device, net_pool_free_count(bench.pool) < want ? 0 : want);
 
 		loop_turn(!bench.poll && !taken, LOOP_FOREVER);
 		bench.left -= taken;
@@ -133,6 +140,18 @@ static bool run_tx(uint64_t ops)
 	return watchdog_stop(bench.device->node.name);
 }
 
+/* A burst from the peer, until it is through. */
+static void feed(void)
+{
+	bench.feeding = true;
+	(void)send(bench.peer, (unsigned)bench.burst);
+	do {
+		loop_turn(false, 0);
+		(void)net_tx_burst(bench.peer, NULL, 0);
+	} while (net_pool_free_count(bench.pool) < FRAMES && !watchdog.stuck);
+	bench.feeding = false;
+}
+
 static bool run_rx(uint64_t ops)
 {
 	bench.left = ops;
@@ -140,8 +159,12 @@ static bool run_rx(uint64_t ops)
 	bench.first = true;
 	watchdog_start(&bench.left);
 	while (bench.left && !watchdog.stuck) {
-		uint64_t start = now(), before = bench.left;
+		uint64_t start, before;
 
+		if (bench.peer)
+			feed();
+		start = now();
+		before = bench.left;
 		if (bench.poll)
 			(void)receive();
 		loop_turn(!bench.poll, LOOP_FOREVER);
@@ -159,7 +182,7 @@ static bool run_echo(uint64_t ops)
 	while (bench.left && !watchdog.stuck) {
 		uint64_t before = bench.left;
 
-		while (!send(1) && !watchdog.stuck)
+		while (!send(bench.device, 1) && !watchdog.stuck)
 			loop_turn(true, LOOP_FOREVER);
 		while (bench.left == before && !watchdog.stuck) {
 			if (!bench.poll || !receive())

@@ -195,31 +195,36 @@ int packed_add_frame_and_one(struct virtq *vq, const struct virtq_buf *data, boo
 
 /* In turn: the id is the place in the ring. */
 [[gnu::always_inline]] static inline void add_in_turn(struct virtq_ring *q, void *const tokens[], const struct virtq_buf bufs[],
-                                                      size_t i, size_t count, const bool writable)
+                                                      size_t count, const bool writable)
 {
-	const size_t size = q->vq.size;
-	struct virtq_slot *slots = q->slots;
-	struct pvirtq_desc *ring = q->packed.desc;
-	size_t at = q->packed.next_avail;
-	uint64_t flags = (uint64_t)((writable ? VIRTQ_DESC_F_WRITE : 0) | avail_bits(q->packed.avail_wrap)) << 48;
+	while (count) {
+		const size_t at = q->packed.next_avail, run = MIN(count, q->vq.size - at); /* not past the ring's end */
+		const unsigned flags = (writable ? VIRTQ_DESC_F_WRITE : 0) | avail_bits(q->packed.avail_wrap);
+		uint64_t id_and_flags = (uint64_t)at << 32 | (uint64_t)flags << 48;
+		struct pvirtq_desc *desc = &q->packed.desc[at];
+		struct virtq_slot *slot = &q->slots[at];
 
-	for (; i < count; i++) {
-		uint32_t len = bufs[i].len;
-		le64 rest = cpu_to_le64(len | (uint64_t)at << 32 | flags);
+		for (size_t i = 0; i < run; i++) {
+			uint32_t len = bufs[i].len;
+			le64 rest = cpu_to_le64(len | id_and_flags);
 
-		ring[at].addr = cpu_to_le64(mmu_virt_to_phys(bufs[i].addr));
-		memcpy(&ring[at].len, &rest, sizeof(rest));
-		slots[at].token = tokens[i];
-		if (writable)
-			slots[at].writable = len;
-		if (unlikely(++at == size)) {
-			at = 0;
+			desc[i].addr = cpu_to_le64(mmu_virt_to_phys(bufs[i].addr));
+			memcpy(&desc[i].len, &rest, sizeof(rest));
+			slot[i].token = tokens[i];
+			if (writable)
+				slot[i].writable = len;
+			id_and_flags += BIT64(32);
+		}
+		tokens += run;
+		bufs += run;
+		count -= run;
+		q->packed.next_avail = (uint32_t)(at + run);
+		if (q->packed.next_avail == q->vq.size) {
+			q->packed.next_avail = 0;
 			q->packed.avail_wrap = !q->packed.avail_wrap;
-			flags ^= (uint64_t)(VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED) << 48;
 		}
 	}
-	q->packed.next_avail = (uint32_t)at;
-	q->vq.free_head = (uint32_t)at;
+	q->vq.free_head = q->packed.next_avail;
 }
 
 void packed_add_burst(struct virtq_ring *q, void *const tokens[], const struct virtq_buf bufs[], unsigned count, bool writable)
@@ -242,9 +247,9 @@ void packed_add_burst(struct virtq_ring *q, void *const tokens[], const struct v
 	q->added = (uint16_t)(q->added + (count - i));
 	if (likely(q->in_turn)) {
 		if (writable)
-			add_in_turn(q, tokens, bufs, i, count, true);
+			add_in_turn(q, tokens + i, bufs + i, count - i, true);
 		else
-			add_in_turn(q, tokens, bufs, i, count, false);
+			add_in_turn(q, tokens + i, bufs + i, count - i, false);
 		return;
 	}
 	for (; i < count; i++) {
@@ -368,29 +373,32 @@ void *packed_harvest(struct virtq_ring *q, uint32_t *len)
 [[gnu::always_inline]] static inline unsigned harvest_in_turn(struct virtq_ring *q, void *tokens[], uint32_t lens[],
                                                               unsigned count, const bool measured)
 {
-	const unsigned both = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED, used_bits = q->packed.used_wrap ? both : 0;
+	const uint32_t both = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED;
 	const size_t first = q->packed.last_used;
 	const struct pvirtq_desc *ring = &q->packed.desc[first];
 	const struct virtq_slot *slots = &q->slots[first];
+	uint32_t expected = (uint32_t)first | (q->packed.used_wrap ? both << 16 : 0);
 	size_t i;
 
 	count = MIN(count, q->vq.size - (unsigned)first); /* not past the ring's end */
-	for (i = 0; i < count; i++) {
-		if ((le16_to_cpu(READ_ONCE(ring[i].flags)) & both) != used_bits)
-			break;
-		/* The flags before the rest of the descriptor, and before the data that the device wrote. */
-		virt_rmb();
-		if (unlikely(READ_ONCE(ring[i].id) != cpu_to_le16((uint16_t)(first + i))))
+	for (i = 0; i < count; i++, expected++) {
+		/* Id and flags in one access: who sees the flags sees what was written before them. */
+		if ((le32_to_cpu(READ_ONCE(ring[i].id_and_flags)) & (both << 16 | UINT16_MAX)) != expected)
 			break;
 		if (measured) {
-			uint32_t len = le32_to_cpu(READ_ONCE(ring[i].len));
+			uint32_t len;
 
+			/* The flags before the length. */
+			virt_rmb();
+			len = le32_to_cpu(READ_ONCE(ring[i].len));
 			if (unlikely(len > slots[i].writable))
 				break;
 			lens[i] = len;
 		}
 		tokens[i] = slots[i].token;
 	}
+	/* The flags before the data that the device wrote. */
+	virt_rmb();
 	q->vq.free_count = (uint16_t)(q->vq.free_count + i);
 	q->vq.harvested += i;
 	q->packed.last_used = (uint32_t)(first + i);
@@ -454,13 +462,15 @@ void *packed_harvest(struct virtq_ring *q, uint32_t *len)
 
 unsigned packed_harvest_burst(struct virtq_ring *q, void *tokens[], uint32_t lens[], unsigned count)
 {
-	if (likely(q->in_turn && available(q))) {
+	for (unsigned look = 0; likely(q->in_turn && available(q)) && look < 2; look++) {
 		const unsigned end = MIN(count, available(q));
 		unsigned done = lens ? harvest_in_turn(q, tokens, lens, end, true) : harvest_in_turn(q, tokens, lens, end, false);
 
+		/* What is used and was not taken came just now, which a second look shows, or came out of turn. */
 		if (done || !more_used(q))
 			return done;
-		virtq_leave_turn(q);
+		if (look)
+			virtq_leave_turn(q);
 	}
 	return harvest_plain(q, (struct virtq_harvest_to){.tokens = tokens, .lens = lens}, count);
 }

@@ -50,7 +50,12 @@ _Static_assert(sizeof(struct virtq_desc) == 16, "virtq_desc");
 struct pvirtq_desc { /* "Packed Virtqueues / The Virtqueue Descriptor Format" */
 	le64 addr;
 	le32 len;
-	le16 id, flags;
+	union {
+		struct {
+			le16 id, flags;
+		};
+		le32 id_and_flags;
+	};
 };
 _Static_assert(sizeof(struct pvirtq_desc) == 16, "pvirtq_desc");
 

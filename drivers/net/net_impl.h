@@ -67,7 +67,12 @@ _Static_assert(sizeof(struct virtio_net_config) == 28, "virtio_net_config");
 /* "Network Device / Device Operation"; of any length from the end, so of any alignment */
 struct [[gnu::packed, gnu::aligned(2)]] virtio_net_hdr
 {
-	uint8_t flags, gso_type;
+	union {
+		struct {
+			uint8_t flags, gso_type;
+		};
+		le16 flags_and_gso;
+	};
 	le16 hdr_len, gso_size, csum_start, csum_offset;
 	le16 num_buffers; /* not there in legacy devices without MRG_RXBUF */
 	le32 hash_value;  /* this and what follows with HASH_REPORT only */

@@ -8,6 +8,7 @@
  * that say something take the longer way.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "net_impl.h"
 
@@ -37,13 +38,14 @@ static void await_buffers(struct net_pair *pair) { net_pool_notify(pair->pool, &
 static bool post_plain(struct net_pair *pair, struct virtq *vq)
 {
 	const uint32_t header = pair->net->header;
-	struct net_buf *bufs[BURST];
+	struct net_buf *bufs[BURST], **from = bufs;
 	struct virtq_buf wire[BURST];
 	unsigned want = MIN(BURST, virtq_room(vq)), count = net_bufs_alloc(pair->pool, bufs, want), added;
 
-#pragma GCC unroll 4
-	for (size_t i = 0; i < count; i++)
-		wire[i] = (struct virtq_buf){bufs[i]->start - header, BUF_CAPACITY + header};
+	for (struct virtq_buf *to = wire; to != wire + count; to++) {
+		to->addr = (*from++)->start - header;
+		to->len = BUF_CAPACITY + header;
+	}
 	added = virtq_add_burst(vq, (void *const *)bufs, wire, count, true);
 	if (unlikely(added < count))
 		net_bufs_free(bufs + added, count - added);
@@ -170,50 +172,70 @@ static bool rx_take(struct net_pair *pair, struct rx_harvest *harvest, struct vi
 	return true;
 }
 
-/* Frames from what was harvested: at most as many as were harvested, into `out`. */
-static unsigned rx_frames(struct net_pair *pair, struct rx_harvest *harvest, struct virtq *vq, struct net_buf **out)
+/* How many of `count` requests, from the front, are frames in one buffer whose header says nothing: their lengths are set. */
+[[gnu::always_inline]] static inline unsigned rx_plain(struct net_pair *pair, struct net_buf **bufs, const uint32_t *lens,
+                                                       unsigned count, const bool merge)
 {
 	const uint32_t header_bytes = pair->net->header;
-	const bool merge = pair->net->mergeable, plain = pair->net->rx_plain;
 	uint64_t bytes = 0;
+	unsigned i;
+
+	for (i = 0; i < count; i++) {
+		struct net_buf *buf = bufs[i];
+		const struct virtio_net_hdr *header = (const void *)(buf->data - header_bytes);
+		uint32_t length = lens[i] - header_bytes;
+
+		if (unlikely((merge && READ_ONCE(header->num_buffers) != cpu_to_le16(1)) || READ_ONCE(header->flags_and_gso) ||
+		             length - ETHERNET_HEADER > BUF_CAPACITY - ETHERNET_HEADER))
+			break;
+		buf->length = length;
+		bytes += length;
+	}
+	pair->counters.rx_bytes += bytes;
+	return i;
+}
+
+/* Frames from all that was harvested, into `out`. */
+static unsigned rx_frames(struct net_pair *pair, struct rx_harvest *harvest, struct virtq *vq, struct net_buf **out)
+{
 	unsigned taken = 0;
 
 	while (harvest->next < harvest->count) {
-		struct net_buf *buf = harvest->bufs[harvest->next];
-		uint32_t length = harvest->lens[harvest->next++] - header_bytes;
-		const struct virtio_net_hdr *header = (const void *)(buf->data - header_bytes);
-		bool one = !merge || READ_ONCE(header->num_buffers) == cpu_to_le16(1);
+		uint32_t written;
+		struct net_buf *buf = harvest_next(harvest, vq, &written);
 
-		if (likely(plain && one && length - ETHERNET_HEADER <= BUF_CAPACITY - ETHERNET_HEADER &&
-		           !READ_ONCE(header->flags) && !READ_ONCE(header->gso_type))) {
-			buf->length = length;
-			bytes += length;
-			out[taken++] = buf;
-		} else if (rx_take(pair, harvest, vq, buf, length + header_bytes)) {
+		if (rx_take(pair, harvest, vq, buf, written)) {
 			out[taken++] = buf;
 		} else {
 			pair->counters.rx_errors++;
 			net_buf_free(buf);
 		}
 	}
-	pair->counters.rx_bytes += bytes;
-	pair->counters.rx_frames += taken;
 	return taken;
 }
 
 /* At most `count` frames; 0: none. */
 static unsigned rx_harvest(struct net_pair *pair, struct virtq *vq, struct net_buf **out, unsigned count)
 {
+	const struct net *net = pair->net;
 	struct rx_harvest harvest;
-	unsigned taken = 0;
+	unsigned got, taken = 0;
 
 	while (vq && !taken) { /* those that were no frames do not end it */
-		harvest.next = 0;
-		harvest.count = virtq_harvest_burst(vq, (void **)harvest.bufs, harvest.lens, MIN(count, BURST));
-		if (!harvest.count)
+		got = virtq_harvest_burst(vq, (void **)out, harvest.lens, MIN(count, BURST));
+		if (!got)
 			break;
-		taken = rx_frames(pair, &harvest, vq, out);
+		if (likely(net->rx_plain))
+			taken = net->mergeable ? rx_plain(pair, out, harvest.lens, got, true)
+			                       : rx_plain(pair, out, harvest.lens, got, false);
+		if (unlikely(taken < got)) {
+			harvest.next = taken;
+			harvest.count = got;
+			memcpy(harvest.bufs, out, got * sizeof(out[0]));
+			taken += rx_frames(pair, &harvest, vq, out + taken);
+		}
 	}
+	pair->counters.rx_frames += taken;
 	return taken;
 }
 

@@ -13,6 +13,7 @@
 #define LOOK_FIRST_NS UINT64_C(200000)
 #define LOOK_LAST_NS UINT64_C(6400000)
 #define BURST 64u
+#define KICK_NOW 16u /* frames of a call that are worth a notification; fewer share one at the end of the turn */
 #define PLAIN_HEADER 16u
 _Static_assert(offsetof(struct virtio_net_hdr, hash_value) <= PLAIN_HEADER, "a header without a hash");
 
@@ -25,8 +26,9 @@ static void tx_end(struct net_pair *pair, struct net_buf **bufs, unsigned count,
 	net_bufs_done(bufs, count, status);
 }
 
-/* True: there were some. A done() that sends comes back here, and leaves the rest to the loop that it was called from. */
-static bool tx_harvest(struct net_pair *pair, struct virtq *vq)
+/* All that is there, or (no more than one look) a burst of it. True: there were some. A done() that sends comes back here, and leaves the
+ * rest to the loop that it was called from. */
+static bool tx_harvest(struct net_pair *pair, struct virtq *vq, bool all)
 {
 	struct net_buf *bufs[BURST];
 	bool any = false;
@@ -35,12 +37,15 @@ static bool tx_harvest(struct net_pair *pair, struct virtq *vq)
 	if (pair->tx_harvesting || !vq)
 		return false;
 	pair->tx_harvesting = true;
-	/* "Legacy Interface: Device Operation": lengths are to be ignored for transmit queues */
-	while ((count = virtq_harvest_burst(vq, (void **)bufs, NULL, BURST))) {
+	do {
+		/* "Legacy Interface: Device Operation": lengths are to be ignored for transmit queues */
+		count = virtq_harvest_burst(vq, (void **)bufs, NULL, BURST);
+		if (!count)
+			break;
 		pair->tx_in_flight -= count;
 		any = true;
 		tx_end(pair, bufs, count, 0);
-	}
+	} while (all || count == BURST);
 	pair->tx_harvesting = false;
 	return any;
 }
@@ -59,7 +64,7 @@ void virtio_net_tx_tell_room(struct net_pair *pair)
 
 void virtio_net_tx_used(struct virtq *vq)
 {
-	tx_harvest(vq->context, vq);
+	tx_harvest(vq->context, vq, true);
 	virtio_net_tx_tell_room(vq->context);
 }
 
@@ -75,7 +80,7 @@ static void tx_look(struct timer *timer)
 {
 	struct net_pair *pair = container_of(timer, struct net_pair, tx_timer);
 
-	pair->tx_look_ns = tx_harvest(pair, pair->tx) ? LOOK_FIRST_NS : MIN(pair->tx_look_ns * 2, LOOK_LAST_NS);
+	pair->tx_look_ns = tx_harvest(pair, pair->tx, true) ? LOOK_FIRST_NS : MIN(pair->tx_look_ns * 2, LOOK_LAST_NS);
 	if (pair->tx_in_flight && !timer->active)
 		timer_start(timer, clock_ns() + pair->tx_look_ns, tx_look);
 	virtio_net_tx_tell_room(pair);
@@ -128,28 +133,28 @@ static int tx_add(struct net_pair *pair, struct net_buf *buf)
 static unsigned tx_add_plain(struct net_pair *pair, struct net_buf **bufs, unsigned count)
 {
 	const uint32_t header = pair->net->header, most = pair->net->tx_plain_max;
-	struct virtq_buf wire[BURST];
+	struct virtq_buf wire[BURST], *to = wire;
+	const struct virtq_buf *end = wire + MIN(count, MIN(BURST, virtq_room(pair->tx)));
+	struct net_buf **next = bufs;
 	uint64_t bytes = 0;
-	size_t i;
 
-	count = MIN(count, MIN(BURST, virtq_room(pair->tx)));
-	for (i = 0; i < count; i++) {
-		const struct net_buf *buf = bufs[i];
+	for (; to != end; to++, next++) {
+		const struct net_buf *buf = *next;
 		const uint32_t length = buf->length;
 		uint8_t *data = buf->data;
 
 		if (unlikely(buf->more || net_offload_any(&buf->offload) || length - 1 >= most))
 			break;
 		clear_plain_header(data);
-		wire[i].addr = data - header;
-		wire[i].len = length + header;
+		to->addr = data - header;
+		to->len = length + header;
 		bytes += length;
 	}
-	if (!i)
+	if (to == wire)
 		return 0;
-	count = virtq_add_burst(pair->tx, (void *const *)bufs, wire, (unsigned)i, false);
-	while (unlikely(i > count))
-		bytes -= bufs[--i]->length;
+	count = virtq_add_burst(pair->tx, (void *const *)bufs, wire, (unsigned)(to - wire), false);
+	while (unlikely(next > bufs + count))
+		bytes -= (*--next)->length;
 	pair->counters.tx_bytes += bytes;
 	return count;
 }
@@ -165,7 +170,7 @@ unsigned virtio_net_tx_burst(struct net_device *device, struct net_buf **bufs, u
 		pair->tx_starved = true; /* until the restart */
 		return 0;
 	}
-	tx_harvest(pair, pair->tx);
+	tx_harvest(pair, pair->tx, false);
 	before = pair->tx_in_flight;
 	while (pair->tx && taken < count) {
 		unsigned plain = tx_add_plain(pair, bufs + taken, count - taken);
@@ -189,7 +194,9 @@ unsigned virtio_net_tx_burst(struct net_device *device, struct net_buf **bufs, u
 		tx_await(pair);
 	if (unlikely(!pair->tx)) /* stopped inside a done() */
 		return taken;
-	if (pair->tx_in_flight != before)
+	if (taken >= KICK_NOW)
+		virtq_kick(pair->tx);
+	else if (pair->tx_in_flight != before)
 		virtq_kick_later(pair->tx);
 	if (pair->tx_in_flight && !pair->tx_timer.active) {
 		pair->tx_look_ns = LOOK_FIRST_NS;
@@ -203,7 +210,7 @@ void virtio_net_tx_drain(struct net_pair *pair, struct virtq *vq)
 	struct net_buf *buf;
 
 	timer_stop(&pair->tx_timer);
-	tx_harvest(pair, vq);
+	tx_harvest(pair, vq, true);
 	while ((buf = virtq_detach_unused(vq))) {
 		pair->tx_in_flight--;
 		tx_end(pair, &buf, 1, -EIO);

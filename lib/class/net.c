@@ -137,7 +137,7 @@ static unsigned free_plain(struct net_buf **bufs, unsigned count)
 	for (i = 0; i < count; i++) {
 		struct net_buf *buf = bufs[i];
 
-		if (unlikely(buf->done || buf->more || buf->pool != pool))
+		if (unlikely(((uintptr_t)buf->done | (uintptr_t)buf->more) || buf->pool != pool))
 			break;
 		refresh(buf);
 		top[i] = buf;
@@ -173,9 +173,13 @@ void net_bufs_done(struct net_buf **bufs, unsigned count, int status)
 
 void net_bufs_free(struct net_buf **bufs, unsigned count)
 {
-	for (unsigned i = 0; i < count; i++)
-		bufs[i]->done = NULL;
-	net_bufs_done(bufs, count, 0);
+	for (unsigned freed; count; bufs += freed, count -= freed) {
+		freed = free_plain(bufs, count);
+		if (!freed) {
+			net_buf_free(bufs[0]);
+			freed = 1;
+		}
+	}
 }
 
 /* ---- devices ---- */

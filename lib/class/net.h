@@ -35,7 +35,14 @@ struct net_offload {
 	uint32_t hash;
 };
 
-static inline bool net_offload_any(const struct net_offload *offload) { return offload->flags | offload->gso; }
+/* Flags and gso at once. */
+static inline bool net_offload_any(const struct net_offload *offload)
+{
+	uint16_t both;
+
+	__builtin_memcpy(&both, offload, sizeof(both));
+	return both;
+}
 
 struct net_buf {
 	struct net_buf *next; /* the owner's, for lists */
