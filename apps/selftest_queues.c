@@ -199,6 +199,16 @@ static void send_one(void *arg)
 
 static void destroy_pool(void *arg) { net_pool_destroy(arg); }
 
+static unsigned frames_back(const struct net_device *device)
+{
+	unsigned all = 0;
+
+	for (unsigned flow = 0; flow < device->queues; flow++)
+		for (unsigned cpu = 0; cpu < cpu_count(); cpu++)
+			all += __atomic_load_n(&flows[flow].back[cpu], __ATOMIC_RELAXED);
+	return all;
+}
+
 /* Each CPU sends a flow of its own by a queue of its own, and gets it back by its own. */
 void selftest_queues(struct net_device *device)
 {
@@ -213,13 +223,15 @@ void selftest_queues(struct net_device *device)
 			cpu_run(cpu, send_one, device);
 		loop_sleep(2000000);
 	}
-	loop_sleep(SECOND_NS);
-	net_listen(device, NULL);
-	for (unsigned cpu = 0; cpu < device->queues; cpu++) {
+	for (unsigned cpu = 0; cpu < device->queues; cpu++)
 		sent += flows[cpu].sent;
+	for (unsigned i = 0; i < 100 && frames_back(device) < sent; i++)
+		loop_sleep(SECOND_NS / 10);
+	loop_sleep(SECOND_NS / 10); /* for any that there should not be */
+	net_listen(device, NULL);
+	all = frames_back(device);
+	for (unsigned cpu = 0; cpu < device->queues; cpu++) {
 		own += flows[cpu].back[cpu];
-		for (unsigned i = 0; i < cpu_count(); i++)
-			all += flows[cpu].back[i];
 		if (flows[cpu].pool)
 			cpu_run(cpu, destroy_pool, flows[cpu].pool);
 	}
