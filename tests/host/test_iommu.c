@@ -209,10 +209,8 @@ static void gone(void **state)
 static void silent(void **state)
 {
 	struct swdev *iommu = plug_iommu(0), *dev = disk_behind(iommu, 0x10, 0);
-	struct block_request request;
 
 	(void)state;
-	(void)request;
 	iommu->dead = true;
 	assert_int_equal(dma_map(&dev->vdev->dma, memory, 512, DMA_TO_DEVICE), DMA_ERROR);
 	assert_int_equal(count_in(host_console_text(), "no answer"), 1);
