@@ -71,10 +71,13 @@ LIBC ?= $(NEWLIB)/include
 KERNEL_CFLAGS ?=
 # Small code where little time is spent, fast code on the data path.
 OPTIMIZE  = -Os
-DATA_PATH = $(B)/virtio/% $(B)/drivers/% $(B)/lib/class/% $(B)/lib/event.c.o $(B)/apps/bench%
+DATA_PATH = $(patsubst %,$(B)/%.c.o,virtio/split virtio/packed virtio/burst drivers/block/blk drivers/net/net drivers/net/rx drivers/net/tx \
+              lib/class/block lib/class/net lib/event apps/bench apps/bench_net apps/bench_cpus)
+# newlib's formatting without floating point, which nothing of ours uses: 25 KiB less than with it.
+PRINTF = $(if $(filter file,$(origin LIBC)),-Dsnprintf=sniprintf -Dvsnprintf=vsniprintf)
 # The kernel leaves vector registers alone; programs may use them.
-CFLAGS_KERNEL = $(LANGUAGE) $(WARNINGS) $(TARGET) $(OPTIMIZE) -ffreestanding -fbuiltin -mgeneral-regs-only $(KERNEL_CFLAGS)
-CFLAGS_APPS   = $(LANGUAGE) $(WARNINGS) $(TARGET) $(OPTIMIZE) -ffreestanding -fbuiltin
+CFLAGS_KERNEL = $(LANGUAGE) $(WARNINGS) $(TARGET) $(OPTIMIZE) -ffreestanding -fbuiltin -mgeneral-regs-only $(PRINTF) $(KERNEL_CFLAGS)
+CFLAGS_APPS   = $(LANGUAGE) $(WARNINGS) $(TARGET) $(OPTIMIZE) -ffreestanding -fbuiltin $(PRINTF)
 CFLAGS_USER   = $(LANGUAGE) -Wall $(TARGET) -O2 $(CFLAGS)
 
 LDFLAGS_IMAGE = -m elf_x86_64 -nostdlib -static --gc-sections -z max-page-size=4096 -z noexecstack --no-warn-execstack --build-id=none
@@ -115,7 +118,10 @@ DRIVERS     ?= *
 DRIVERS_SRC := $(foreach name,bus $(DRIVERS),$(wildcard drivers/$(name)/*.c drivers/*/$(name).c drivers/*/$(name)_*.c))
 KERNEL_SRC := $(sort $(wildcard arch/$(ARCH)/*.[cS] boot/*.[cS] lib/*.c lib/newlib/*.c lib/class/*.c virtio/*.c) $(DRIVERS_SRC) \
               $(if $(filter acpica,$(PARTS)),$(wildcard lib/acpi/*.c)) $(if $(filter libfdt,$(PARTS)),$(wildcard lib/fdt/*.c)))
-APPS_SRC   := $(sort $(wildcard apps/*.c))
+# The tests and commands of a folder of drivers that is left out are left out with it.
+NO_DRIVERS := $(filter-out $(notdir $(patsubst %/,%,$(sort $(dir $(DRIVERS_SRC))))),$(notdir $(wildcard drivers/*)))
+apps_of     = $(foreach folder,$(1),apps/selftest_$(folder).c apps/shell_$(folder).c)
+APPS_SRC   := $(filter-out $(call apps_of,$(NO_DRIVERS)),$(sort $(wildcard apps/*.c)))
 KERNEL_OBJ := $(KERNEL_SRC:%=$(B)/%.o)
 APPS_OBJ   := $(APPS_SRC:%=$(B)/%.o)
 IMAGE_OBJ  := $(KERNEL_OBJ) $(APPS_OBJ)
@@ -157,10 +163,11 @@ $(B)/vireo.elf: $(IMAGE_OBJ) $(PARTS:%=$(B)/%.a) linker/$(ARCH).ld tools/ksyms.s
 # What sizes are promised of (tests/system/test_image.py): all drivers without the parts that a build can leave out, and of these the
 # drivers of disks, networks, consoles and entropy only, as DRIVERS="blk net console entropy" has them.
 PLAIN_OBJ := $(filter-out $(B)/lib/acpi/% $(B)/lib/fdt/%,$(IMAGE_OBJ))
-SMALL_OBJ := $(filter-out $(B)/drivers/%,$(PLAIN_OBJ)) $(filter $(foreach name,bus/ block/blk net/ char/console char/entropy,$(B)/drivers/$(name)%),$(PLAIN_OBJ))
+SMALL_OBJ := $(filter-out $(B)/drivers/% $(patsubst %,$(B)/%.o,$(call apps_of,$(filter-out bus block net char,$(notdir $(wildcard drivers/*))))),$(PLAIN_OBJ)) \
+             $(filter $(foreach name,bus/ block/blk net/ char/console char/entropy,$(B)/drivers/$(name)%),$(PLAIN_OBJ))
 $(B)/vireo.plain.elf: $(PLAIN_OBJ)
 $(B)/vireo.small.elf: $(SMALL_OBJ)
-$(B)/vireo.plain.elf $(B)/vireo.small.elf: linker/$(ARCH).ld tools/ksyms.sh $(B)/objects $(B)/flags
+$(B)/vireo.plain.elf $(B)/vireo.small.elf: $(PARTS:%=$(B)/%.a) linker/$(ARCH).ld tools/ksyms.sh $(B)/objects $(B)/flags
 	$(link_image)
 
 # A bzImage: the setup, then the image as it lies in memory. The same without the setup is a flat binary for loaders that want one.
