@@ -51,14 +51,15 @@ class Qmp:
     """QEMU's monitor: one command, one answer; events are kept aside."""
 
     def __init__(self, path, deadline):
-        self.events = []
+        self.events, self.unread = [], 0
         self.socket = connect(path, deadline)
         self.lines = self.socket.makefile("rw", encoding="utf-8")
         self.greeting = json.loads(self.lines.readline())
         self("qmp_capabilities")
 
     def post(self, command, **arguments):
-        """The last command, whose answer QEMU may not live to give."""
+        """A command whose answer QEMU may not live to give; the next one's caller does not see it."""
+        self.unread += 1
         self.lines.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
         self.lines.flush()
 
@@ -71,10 +72,13 @@ class Qmp:
             answer = json.loads(line)
             if "event" in answer:
                 self.events.append(answer)
-            elif "error" in answer:
+                continue
+            self.unread -= 1
+            if self.unread:
+                continue
+            if "error" in answer:
                 raise VMError(f"QMP {command}: {answer['error']}")
-            else:
-                return answer["return"]
+            return answer["return"]
 
     def human(self, line):
         return self("human-monitor-command", **{"command-line": line})
