@@ -254,6 +254,8 @@ static int bring_up(struct virtio_device *vdev, bool first)
 		error = vdev->driver->probe(vdev);
 	if (error)
 		return error;
+	if (vdev->node)
+		vdev->node->name = vdev->name;
 	error = vdev->driver->start(vdev);
 	if (!error && !vdev->driver_ok)
 		error = virtio_refuse(vdev, -EIO, "DRIVER_OK cannot be set");
@@ -266,6 +268,8 @@ static int bring_up(struct virtio_device *vdev, bool first)
 static void set_running(struct virtio_device *vdev)
 {
 	vdev->state = VIRTIO_RUNNING;
+	if (vdev->node)
+		class_add(vdev->driver->devices, vdev->node);
 	if (vdev->broken)
 		event_mark(&vdev->recover_event);
 }
@@ -287,12 +291,21 @@ static void take_down(struct virtio_device *vdev)
 	destroy_queues(vdev);
 }
 
+/* After take_down(), for good. */
+static void leave(struct virtio_device *vdev)
+{
+	if (vdev->node)
+		class_remove(vdev->driver->devices, vdev->node);
+	vdev->node = NULL;
+	vdev->driver->remove(vdev);
+	dma_detach(&vdev->dma);
+}
+
 static void give_up(struct virtio_device *vdev)
 {
 	if (!vdev->lost)
 		(void)virtio_add_status(vdev, VIRTIO_STATUS_FAILED);
-	vdev->driver->remove(vdev);
-	dma_detach(&vdev->dma);
+	leave(vdev);
 	vdev->state = VIRTIO_FAILED;
 	vdev->info.state = "failed";
 	vdev->info.reason = vdev->reason;
@@ -450,7 +463,7 @@ static int attach(struct virtio_device *vdev)
 			(void)virtio_add_status(vdev, VIRTIO_STATUS_FAILED);
 		if (vdev->state == VIRTIO_STOPPED) {
 			take_down(vdev);
-			vdev->driver->remove(vdev);
+			leave(vdev);
 		}
 		vdev->state = VIRTIO_FAILED;
 		dma_detach(&vdev->dma);
@@ -464,8 +477,7 @@ static void detach(struct virtio_device *vdev)
 {
 	if (vdev->state == VIRTIO_RUNNING) {
 		take_down(vdev);
-		vdev->driver->remove(vdev);
-		dma_detach(&vdev->dma);
+		leave(vdev);
 	}
 	event_cancel(&vdev->recover_event);
 	vdev->broken = false;

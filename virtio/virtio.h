@@ -85,19 +85,20 @@ struct virtio_driver {
 	uint64_t (*declined)(void);              /* of `features`, those that are of no use now; may be NULL */
 	const struct virtio_feature_rule *rules; /* prerequisites, ended by needs_any == 0; may be NULL */
 	struct virtio_feature_rule conflict;     /* its bit is not accepted where one of the mask is offered; a mask of 0: none */
+	struct class_list *devices;              /* vdev->node joins it; NULL: the driver registers with its class itself */
 	uint32_t config_size;                    /* bytes of its configuration layout that the driver may read */
 	bool comes_first; /* other devices need it: it is brought up before them, and itself behind no IOMMU */
 
 	/* Once: features are negotiated, FEATURES_OK is set. Read the configuration, allocate vdev->driver_data. No queues yet.
 	 * An error leaves nothing behind; virtio_refuse() says why. */
 	int (*probe)(struct virtio_device *vdev);
-	/* Each bring-up: virtio_queues_create(), fill the queues, virtio_driver_ok(), register with the class the first time.
+	/* Each bring-up: virtio_queues_create(), fill the queues, virtio_driver_ok(). The first time, vdev->node joins its class behind it.
 	 * After an error stop() follows, and remove(). */
 	int (*start)(struct virtio_device *vdev);
 	/* The device is reset: fail what was in flight (virtq_detach_unused), forget the rest. Queues are destroyed behind it. Their CPUs
 	 * leave closed queues alone; what ends a queue's requests on their own CPU goes there by virtq_run(). */
 	void (*stop)(struct virtio_device *vdev);
-	/* For good, after stop(): unregister from the class, free driver_data. */
+	/* For good, after stop(), and when vdev->node has left its class: free driver_data. */
 	void (*remove)(struct virtio_device *vdev);
 	/* One queue was reset ("Virtqueue Reset"): end or keep what was in flight on it (virtq_detach_unused). Then it is enabled again:
 	 * fill it. Both on the queue's CPU. Both NULL: the driver does not take RING_RESET. */
@@ -123,7 +124,8 @@ struct virtio_device {
 	struct virtio_device *next;
 	const struct virtio_driver *driver;
 	void *driver_data;
-	char name[16]; /* "blk0" */
+	struct class_node *node; /* of driver_data, from probe() on, which is given its name; or NULL */
+	char name[16];           /* "blk0" */
 	enum virtio_state state;
 	uint64_t offered, features; /* as the device gave them, as negotiated */
 	bool driver_ok;             /* DRIVER_OK was set: kicks may go out */

@@ -263,11 +263,10 @@ static int start(struct virtio_device *vdev)
 		smallest = MIN(smallest, vdev->queues[i]->size);
 	error = virtio_blk_read_limits(blk, smallest);
 	block_update(&blk->block);
-	if (!error && !blk->registered)
+	if (!error)
 		error = block_register(&blk->block, blk->class_queues, blk->queue_count);
 	if (error)
 		return error;
-	blk->registered = true;
 	virtio_driver_ok(vdev);
 	for (unsigned i = 0; i < blk->queue_count; i++)
 		virtq_run(vdev->queues[i], open_queue);
@@ -314,8 +313,7 @@ static void remove(struct virtio_device *vdev)
 {
 	struct blk *blk = vdev->driver_data;
 
-	if (blk->registered)
-		block_unregister(&blk->block);
+	block_unregister(&blk->block);
 	page_free(blk->queues, blk->queue_count * sizeof(blk->queues[0]));
 	page_free(blk, sizeof(*blk));
 }

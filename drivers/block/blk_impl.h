@@ -37,7 +37,6 @@ struct blk_queue {
 struct blk {
 	struct block_device block;
 	struct virtio_device *vdev;
-	bool registered;
 	unsigned queue_count;
 	struct blk_queue *queues;
 	struct block_queue *class_queues[CPU_MAX];

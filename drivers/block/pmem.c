@@ -42,7 +42,7 @@ struct pmem {
 	struct virtio_requestq requestq;
 	uint64_t start, size;
 	uint8_t *memory;
-	bool running, registered;
+	bool running;
 
 	struct block_request *copied[COPIED_MAX];
 	unsigned copied_count;
@@ -185,11 +185,10 @@ static int start(struct virtio_device *vdev)
 
 	if (!error)
 		error = virtio_queues_create(vdev, 1, &spec);
-	if (!error && !pmem->registered)
+	if (!error)
 		error = block_register(&pmem->block, pmem->queues, 1);
 	if (error)
 		return error;
-	pmem->registered = true;
 	virtio_requestq_start(&pmem->requestq, vdev->queues[0]);
 	pmem->running = true;
 	virtio_driver_ok(vdev);
@@ -203,7 +202,7 @@ static void stop(struct virtio_device *vdev)
 
 	pmem->running = false;
 	virtio_requestq_drain(&pmem->requestq, false);
-	if (pmem->registered) /* what was copied is there */
+	if (pmem->block.node.listed) /* what was copied is there */
 		copied(&pmem->copied_event);
 }
 
@@ -213,8 +212,7 @@ static void remove(struct virtio_device *vdev)
 
 	virtio_requestq_end(&pmem->requestq);
 	event_cancel(&pmem->copied_event);
-	if (pmem->registered)
-		block_unregister(&pmem->block);
+	block_unregister(&pmem->block);
 	page_free(pmem->wires, FLUSHES * sizeof(*pmem->wires));
 	page_free(pmem, sizeof(*pmem));
 }

@@ -77,12 +77,12 @@ static int probe(struct virtio_device *vdev)
 	if (!rpmb)
 		return -ENOMEM;
 	virtio_requestq_init(&rpmb->queue);
-	rpmb->device = (struct rpmb_device){.node.name = vdev->name,
-	                                    .bytes = (uint64_t)config.capacity * CAPACITY_UNIT,
+	rpmb->device = (struct rpmb_device){.bytes = (uint64_t)config.capacity * CAPACITY_UNIT,
 	                                    .write_blocks_max = config.max_wr_cnt,
 	                                    .read_blocks_max = config.max_rd_cnt,
 	                                    .exchange = exchange};
 	vdev->driver_data = rpmb;
+	vdev->node = &rpmb->device.node;
 	return 0;
 }
 
@@ -90,18 +90,14 @@ static int start(struct virtio_device *vdev)
 {
 	struct rpmb *rpmb = vdev->driver_data;
 	struct virtq_spec spec = virtio_requestq_spec(&rpmb->queue, "requestq", RPMB_FRAMES_MAX);
-	int error = virtio_service_start(vdev, 1, &spec);
 
-	if (!error)
-		rpmb_register(&rpmb->device);
-	return error;
+	return virtio_service_start(vdev, 1, &spec);
 }
 
 static void remove(struct virtio_device *vdev)
 {
 	struct rpmb *rpmb = vdev->driver_data;
 
-	rpmb_unregister(&rpmb->device);
 	virtio_requestq_end(&rpmb->queue);
 	page_free(rpmb, sizeof(*rpmb));
 }
@@ -110,6 +106,7 @@ static const struct virtio_driver rpmb_driver = {
 	.name = "virtio-rpmb",
 	.instance = "rpmb",
 	.type = VIRTIO_ID_RPMB,
+	.devices = &rpmb_devices,
 	.config_size = sizeof(struct virtio_rpmb_config),
 	.probe = probe,
 	.start = start,

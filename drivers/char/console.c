@@ -244,10 +244,10 @@ static int probe(struct virtio_device *vdev)
 	console->waiting_tail = &console->waiting;
 	console->vdev = vdev;
 	console->device.ops = &ops;
-	console->device.node.name = vdev->name;
 	if (vdev->offered & BIT64(VIRTIO_CONSOLE_F_EMERG_WRITE))
 		console->device.emergency = emergency;
 	vdev->driver_data = console;
+	vdev->node = &console->device.node;
 	return 0;
 }
 
@@ -273,7 +273,6 @@ static int start(struct virtio_device *vdev)
 	console->tx = vdev->queues[TRANSMITQ];
 	rx_fill(console);
 	virtio_driver_ok(vdev);
-	char_register(&console->device);
 	pump(console);
 	return 0;
 }
@@ -323,7 +322,6 @@ static void remove(struct virtio_device *vdev)
 {
 	struct console *console = vdev->driver_data;
 
-	char_unregister(&console->device);
 	while (console->waiting) {
 		struct char_request *request = console->waiting;
 
@@ -340,6 +338,7 @@ static const struct virtio_driver console_driver = {
 	.name = "virtio-console",
 	.instance = "console",
 	.type = VIRTIO_ID_CONSOLE,
+	.devices = &char_devices,
 	.features = BIT64(VIRTIO_CONSOLE_F_SIZE) | BIT64(VIRTIO_CONSOLE_F_EMERG_WRITE),
 	.config_size = sizeof(struct virtio_console_config),
 	.probe = probe,

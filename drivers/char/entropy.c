@@ -107,9 +107,9 @@ static int probe(struct virtio_device *vdev)
 	if (!entropy)
 		return -ENOMEM;
 	entropy->device.ops = &ops;
-	entropy->device.node.name = vdev->name;
 	entropy->waiting_tail = &entropy->waiting;
 	vdev->driver_data = entropy;
+	vdev->node = &entropy->device.node;
 	return 0;
 }
 
@@ -127,7 +127,6 @@ static int start(struct virtio_device *vdev)
 		return error;
 	entropy->vq = vdev->queues[0];
 	virtio_driver_ok(vdev);
-	entropy_register(&entropy->device);
 	pump(entropy);
 	return 0;
 }
@@ -166,7 +165,6 @@ static void remove(struct virtio_device *vdev)
 {
 	struct entropy *entropy = vdev->driver_data;
 
-	entropy_unregister(&entropy->device);
 	while (entropy->waiting)
 		end(pop(entropy), -ENODEV);
 	page_free(entropy, sizeof(*entropy));
@@ -176,6 +174,7 @@ static const struct virtio_driver entropy_driver = {
 	.name = "virtio-rng",
 	.instance = "rng",
 	.type = VIRTIO_ID_ENTROPY,
+	.devices = &entropy_devices,
 	.probe = probe,
 	.start = start,
 	.stop = stop,

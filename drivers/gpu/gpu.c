@@ -189,9 +189,8 @@ static int start(struct virtio_device *vdev)
 	gpu_pump(gpu);
 	if (!loop_wait(&gpu->settled, START_NS))
 		return virtio_refuse(vdev, -ETIMEDOUT, "its displays do not come up");
-	for (uint32_t i = 0; i < gpu->count && !gpu->registered; i++)
+	for (uint32_t i = 0; i < gpu->count; i++)
 		framebuffer_register(&gpu->displays[i].framebuffer);
-	gpu->registered = true;
 	return 0;
 }
 
@@ -224,8 +223,7 @@ static void remove(struct virtio_device *vdev)
 	struct gpu *gpu = vdev->driver_data;
 
 	for (uint32_t i = 0; i < gpu->count; i++) {
-		if (gpu->registered)
-			framebuffer_unregister(&gpu->displays[i].framebuffer);
+		framebuffer_unregister(&gpu->displays[i].framebuffer);
 		surface_free(gpu, &gpu->displays[i].surface);
 	}
 	virtio_requestq_end(&gpu->control.queue);

@@ -65,7 +65,7 @@ struct gpu {
 	struct display *display; /* whom the command on the controlq is for; NULL: the pointer or all */
 	uint64_t fence;
 	uint32_t blob_alignment; /* 0: no blobs */
-	bool ask_info, settled, registered;
+	bool ask_info, settled;
 
 	struct surface cursor;
 	bool cursor_visible, cursor_dirty, cursor_ready; /* has an image; not transferred yet; transferred */

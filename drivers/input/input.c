@@ -65,7 +65,6 @@ struct input {
 	struct virtio_device *vdev;
 	struct virtio_eventq events;
 	struct virtio_requestq status;
-	bool registered;
 	struct slot slots[SLOTS];
 };
 
@@ -183,11 +182,12 @@ static int probe(struct virtio_device *vdev)
 		return -ENOMEM;
 	}
 	virtio_requestq_init(&input->status);
+	input->status.again = true;
 	input->vdev = vdev;
 	input->device.ops = &ops;
-	input->device.node.name = vdev->name;
 	read_identity(vdev, &input->device);
 	vdev->driver_data = input;
+	vdev->node = &input->device.node;
 	return 0;
 }
 
@@ -198,22 +198,12 @@ static int start(struct virtio_device *vdev)
 		[EVENTQ] = virtio_eventq_spec(&input->events, "eventq"),
 		[STATUSQ] = virtio_requestq_spec(&input->status, "statusq", 1),
 	};
-	int error;
 
 	specs[STATUSQ].loose_lengths = true; /* QEMU's device puts the bytes there that it read */
-	error = virtio_queues_create(vdev, QUEUES, specs);
-
-	if (error)
-		return error;
-	virtio_eventq_start(&input->events, vdev->queues[EVENTQ]);
-	virtio_driver_ok(vdev);
-	virtio_requestq_start(&input->status, vdev->queues[STATUSQ]);
-	if (!input->registered)
-		input_register(&input->device);
-	input->registered = true;
-	return 0;
+	return virtio_service_start(vdev, QUEUES, specs);
 }
 
+/* What was on its way to the device goes out again behind the reset. */
 static void stop(struct virtio_device *vdev)
 {
 	struct input *input = vdev->driver_data;
@@ -222,32 +212,10 @@ static void stop(struct virtio_device *vdev)
 	virtio_requestq_drain(&input->status, true);
 }
 
-static void queue_drain(struct virtio_device *vdev, struct virtq *vq)
-{
-	struct input *input = vdev->driver_data;
-
-	if (vq->index == EVENTQ)
-		virtio_eventq_drain(&input->events);
-	else
-		virtio_requestq_drain(&input->status, true);
-}
-
-static void queue_refill(struct virtio_device *vdev, struct virtq *vq)
-{
-	struct input *input = vdev->driver_data;
-
-	if (vq->index == EVENTQ)
-		virtio_eventq_start(&input->events, vq);
-	else
-		virtio_requestq_start(&input->status, vq);
-}
-
 static void remove(struct virtio_device *vdev)
 {
 	struct input *input = vdev->driver_data;
 
-	if (input->registered)
-		input_unregister(&input->device);
 	virtio_requestq_end(&input->status);
 	virtio_eventq_free(&input->events);
 	page_free(input, sizeof(*input));
@@ -257,12 +225,13 @@ static const struct virtio_driver input_driver = {
 	.name = "virtio-input",
 	.instance = "input",
 	.type = VIRTIO_ID_INPUT,
+	.devices = &input_devices,
 	.config_size = sizeof(struct virtio_input_config),
 	.probe = probe,
 	.start = start,
 	.stop = stop,
 	.remove = remove,
-	.queue_drain = queue_drain,
-	.queue_refill = queue_refill,
+	.queue_drain = virtio_service_drain,
+	.queue_refill = virtio_service_refill,
 };
 VIRTIO_DRIVER(input_driver);

@@ -37,7 +37,6 @@ enum { FAULT_R_MAPPING = 2, FAULT_F_WRITE = 2, FAULT_F_ADDRESS = 256 };
 #define FAULT_LINES 8u /* of log; then they are only counted */
 #define PROBE_MAX 65536u
 #define GRANULE_MAX (UINT64_C(1) << 21)
-#define WINDOW_PAGES 32768u
 
 /* ---- faults ---- */
 
@@ -85,7 +84,7 @@ static int read_config(struct iommu *iommu)
 	if (!sizes || iommu->granule > GRANULE_MAX)
 		return virtio_refuse(vdev, -EINVAL, "page_size_mask %#llx", (unsigned long long)sizes);
 	if (iommu->input_last < iommu->input_first ||
-	    iommu->input_last - iommu->input_first < (WINDOW_PAGES + 2) * iommu->granule ||
+	    iommu->input_last - iommu->input_first < (DOMAIN_PAGES + 2) * iommu->granule ||
 	    iommu->domain_last < iommu->domain_first)
 		return virtio_refuse(vdev, -EINVAL, "no room in its input range, or no domains");
 	if (iommu->probe_bytes > PROBE_MAX)
@@ -110,7 +109,6 @@ static int probe(struct virtio_device *vdev)
 		return -ENOMEM;
 	iommu->vdev = vdev;
 	iommu->provider.attach = domain_attach;
-	iommu->device.node.name = vdev->name;
 	error = read_config(iommu);
 	if (error) {
 		page_free(iommu, sizeof(*iommu));
@@ -123,6 +121,7 @@ static int probe(struct virtio_device *vdev)
 		return -ENOMEM;
 	}
 	vdev->driver_data = iommu;
+	vdev->node = &iommu->device.node;
 	return 0;
 }
 
@@ -143,10 +142,8 @@ static int start(struct virtio_device *vdev)
 	if (virtio_has(vdev, VIRTIO_IOMMU_F_BYPASS_CONFIG) && virtio_config_write(vdev, FIELD(bypass), &off, 1))
 		log_warn("%s: bypass stays on", vdev->name);
 	domains_restore(iommu);
-	if (!iommu->device.node.listed) {
-		class_add(&iommu_devices, &iommu->device.node);
+	if (!iommu->device.node.listed)
 		dma_provider_add(&iommu->provider);
-	}
 	return 0;
 }
 
@@ -168,10 +165,7 @@ static void remove(struct virtio_device *vdev)
 {
 	struct iommu *iommu = vdev->driver_data;
 
-	if (iommu->device.node.listed) {
-		dma_provider_remove(&iommu->provider);
-		class_remove(&iommu_devices, &iommu->device.node);
-	}
+	dma_provider_remove(&iommu->provider);
 	domains_orphan(iommu);
 	release(iommu);
 }
@@ -180,6 +174,7 @@ static const struct virtio_driver iommu_driver = {
 	.name = "virtio-iommu",
 	.instance = "iommu",
 	.type = VIRTIO_ID_IOMMU,
+	.devices = &iommu_devices,
 	.features = BIT64(VIRTIO_IOMMU_F_INPUT_RANGE) | BIT64(VIRTIO_IOMMU_F_DOMAIN_RANGE) | BIT64(VIRTIO_IOMMU_F_MAP_UNMAP) |
                     BIT64(VIRTIO_IOMMU_F_PROBE) | BIT64(VIRTIO_IOMMU_F_BYPASS_CONFIG),
 	.required = BIT64(VIRTIO_IOMMU_F_MAP_UNMAP),

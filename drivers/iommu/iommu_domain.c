@@ -1,7 +1,7 @@
 /*
  * Domains: what an isolated device sees of memory. Each endpoint has one of its own.
  *
- * A domain has a window of addresses, PAGES granules of them, and a table that says for each what is behind it. A mapping is a run of
+ * A domain has a window of addresses, DOMAIN_PAGES granules of them, and a table that says for each what is behind it. A mapping is a run of
  * granules that the search for room finds, going round; it is made when a buffer is given to the device and undone when it comes back, so that
  * the device reaches nothing else. The table is also what a reset of the IOMMU is survived with: it forgets everything, and all of the
  * table is mapped again.
@@ -16,7 +16,6 @@
 
 #include "iommu_impl.h"
 
-#define PAGES 32768u
 #define ENTRY_USED 1u
 #define ENTRY_LAST 2u /* of a run */
 #define ENTRY_READ 4u
@@ -33,7 +32,7 @@ struct domain {
 	bool attached;  /* as far as the IOMMU knows */
 	uint64_t first; /* address of entry 0 */
 	uint32_t cursor;
-	uint64_t entries[PAGES]; /* physical address and ENTRY_ bits */
+	uint64_t entries[DOMAIN_PAGES]; /* physical address and ENTRY_ bits */
 };
 
 static struct domain *orphans;
@@ -47,13 +46,13 @@ static uint32_t map_flags(uint64_t entry)
 
 /* ---- room ---- */
 
-/* `count` free entries in a row; PAGES: none. */
+/* `count` free entries in a row; DOMAIN_PAGES: none. */
 static uint32_t find_room(struct domain *domain, uint32_t count)
 {
 	uint32_t run = 0, at = domain->cursor;
 
-	for (uint32_t tried = 0; tried < PAGES + count; tried++, at++) {
-		if (at >= PAGES) {
+	for (uint32_t tried = 0; tried < DOMAIN_PAGES + count; tried++, at++) {
+		if (at >= DOMAIN_PAGES) {
 			at = 0;
 			run = 0;
 		}
@@ -63,7 +62,7 @@ static uint32_t find_room(struct domain *domain, uint32_t count)
 			return at + 1 - count;
 		}
 	}
-	return PAGES;
+	return DOMAIN_PAGES;
 }
 
 static void forget(struct domain *domain, uint32_t at, uint32_t count)
@@ -78,10 +77,10 @@ static dma_addr_t map_run(struct domain *domain, uint64_t phys, size_t size, uin
 	struct iommu *iommu = domain->iommu;
 	uint64_t base = phys & ~(iommu->granule - 1);
 	uint64_t count = (phys - base + size + iommu->granule - 1) / iommu->granule;
-	uint32_t at = count && count < PAGES ? find_room(domain, (uint32_t)count) : PAGES;
+	uint32_t at = count && count < DOMAIN_PAGES ? find_room(domain, (uint32_t)count) : DOMAIN_PAGES;
 	bool spoil = iommu->device.spoil;
 
-	if (at == PAGES || !domain->attached)
+	if (at == DOMAIN_PAGES || !domain->attached)
 		return DMA_ERROR;
 	if (iommu_map(iommu, domain->id, address_of(domain, at), count * iommu->granule, base, map_flags(bits)))
 		return DMA_ERROR;
@@ -199,7 +198,7 @@ static const struct dma_ops ops = {.alloc = alloc, .free = free_memory, .map = m
 static void reserve(void *context, uint64_t first, uint64_t last)
 {
 	struct domain *domain = context;
-	uint64_t granule = domain->iommu->granule, end = domain->first + PAGES * granule;
+	uint64_t granule = domain->iommu->granule, end = domain->first + DOMAIN_PAGES * granule;
 
 	if (last < domain->first || first >= end || first > last)
 		return;
@@ -268,7 +267,7 @@ static int restore(struct iommu *iommu, struct domain *domain)
 	uint32_t from = 0;
 	int error = iommu_attach(iommu, domain->id, domain->dma->endpoint);
 
-	for (uint32_t i = 0; i < PAGES && !error; i++) {
+	for (uint32_t i = 0; i < DOMAIN_PAGES && !error; i++) {
 		uint64_t entry = domain->entries[i];
 
 		if (entry & ENTRY_STALE)
@@ -295,7 +294,7 @@ void domains_restore(struct iommu *iommu)
 		domain->next = iommu->domains;
 		iommu->domains = domain;
 		iommu->device.endpoints++;
-		for (uint32_t i = 0; i < PAGES; i++)
+		for (uint32_t i = 0; i < DOMAIN_PAGES; i++)
 			iommu->device.mapped += domain->entries[i] & ENTRY_USED && !(domain->entries[i] & ENTRY_RESERVED);
 	}
 	spin_lock(&iommu->lock);

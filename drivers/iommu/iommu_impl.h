@@ -20,6 +20,8 @@ enum {
 
 enum { MAP_READ = 1, MAP_WRITE = 2 };
 
+#define DOMAIN_PAGES 32768u /* granules of a domain's window of addresses */
+
 struct iommu {
 	struct iommu_device device;
 	struct dma_provider provider;

@@ -217,8 +217,8 @@ static int probe(struct virtio_device *vdev)
 		return -ENOMEM;
 	}
 	net->device.ops = &ops;
-	net->device.node.name = vdev->name;
 	vdev->driver_data = net;
+	vdev->node = &net->device.node;
 	return 0;
 }
 
@@ -337,11 +337,8 @@ static int start(struct virtio_device *vdev)
 	error = virtio_net_ctrl_restore(net);
 	if (error)
 		return error;
-	if (!net->registered) {
+	if (!net->device.node.listed)
 		(void)read_link(net, &net->device.link_up);
-		net_register(&net->device);
-		net->registered = true;
-	}
 	look_at_link(net);
 	return 0;
 }
@@ -371,8 +368,6 @@ static void remove(struct virtio_device *vdev)
 {
 	struct net *net = vdev->driver_data;
 
-	if (net->registered)
-		net_unregister(&net->device);
 	for (unsigned i = 0; i < net->pair_count; i++)
 		cpu_run(i, close_pair, &net->pairs[i]);
 	virtio_net_ctrl_close(net);
@@ -426,6 +421,7 @@ static const struct virtio_driver net_driver = {
 	.name = "virtio-net",
 	.instance = "net",
 	.type = VIRTIO_ID_NET,
+	.devices = &net_devices,
 	.features = FEATURES,
 	.rules = rules,
 	.config_size = sizeof(struct virtio_net_config),

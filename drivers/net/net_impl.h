@@ -129,7 +129,7 @@ struct net {
 	struct net_device device;
 	struct virtio_device *vdev;
 	size_t bytes; /* of all this */
-	bool registered, mergeable;
+	bool mergeable;
 	bool rx_plain;         /* a receive buffer is a request, and nothing stands in a header but of offloads */
 	uint16_t header;       /* bytes of it */
 	uint16_t own_header;   /* 1: it wants a descriptor of its own; else 0 */

@@ -240,8 +240,8 @@ static int probe(struct virtio_device *vdev)
 	rtc->requests.again = true; /* a reading is a reading, and an alarm is set to what it was set to */
 	rtc->vdev = vdev;
 	rtc->device.ops = &ops;
-	rtc->device.node.name = vdev->name;
 	vdev->driver_data = rtc;
+	vdev->node = &rtc->device.node;
 	return 0;
 }
 
@@ -250,18 +250,14 @@ static int start(struct virtio_device *vdev)
 	struct rtc *rtc = vdev->driver_data;
 	const struct virtq_spec specs[] = {virtio_requestq_spec(&rtc->requests, "requestq", 2),
 	                                   virtio_eventq_spec(&rtc->alarms, "alarmq")};
-	int error = virtio_service_start(vdev, virtio_has(vdev, VIRTIO_RTC_F_ALARM) ? 2 : 1, specs);
 
-	if (!error)
-		rtc_register(&rtc->device);
-	return error;
+	return virtio_service_start(vdev, virtio_has(vdev, VIRTIO_RTC_F_ALARM) ? 2 : 1, specs);
 }
 
 static void remove(struct virtio_device *vdev)
 {
 	struct rtc *rtc = vdev->driver_data;
 
-	rtc_unregister(&rtc->device);
 	virtio_requestq_end(&rtc->requests);
 	virtio_eventq_free(&rtc->alarms);
 	page_free(rtc, sizeof(*rtc));
@@ -271,6 +267,7 @@ static const struct virtio_driver rtc_driver = {
 	.name = "virtio-rtc",
 	.instance = "rtc",
 	.type = VIRTIO_ID_TIMER,
+	.devices = &rtc_devices,
 	.features = BIT64(VIRTIO_RTC_F_ALARM),
 	.probe = probe,
 	.start = start,

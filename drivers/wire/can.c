@@ -217,12 +217,12 @@ static int probe(struct virtio_device *vdev)
 	}
 	can->vdev = vdev;
 	can->device.ops = &ops;
-	can->device.node.name = vdev->name;
 	can->device.classic = virtio_has(vdev, VIRTIO_CAN_F_CAN_CLASSIC);
 	can->device.fd = virtio_has(vdev, VIRTIO_CAN_F_CAN_FD);
 	can->device.rtr = virtio_has(vdev, VIRTIO_CAN_F_RTR_FRAMES);
 	can->device.late = virtio_has(vdev, VIRTIO_CAN_F_LATE_TX_ACK);
 	vdev->driver_data = can;
+	vdev->node = &can->device.node;
 	return 0;
 }
 
@@ -237,7 +237,6 @@ static int start(struct virtio_device *vdev)
 		return error;
 	can->device.started = false; /* "Controller Mode": initially */
 	start_again(can);
-	class_add(&can_devices, &can->device.node);
 	return 0;
 }
 
@@ -245,7 +244,6 @@ static void remove(struct virtio_device *vdev)
 {
 	struct can *can = vdev->driver_data;
 
-	class_remove(&can_devices, &can->device.node);
 	virtio_requestq_end(&can->tx);
 	virtio_requestq_end(&can->control);
 	virtio_eventq_free(&can->rx);
@@ -261,6 +259,7 @@ static const struct virtio_driver can_driver = {
 	.name = "virtio-can",
 	.instance = "can",
 	.type = VIRTIO_ID_CAN,
+	.devices = &can_devices,
 	.features = BIT64(VIRTIO_CAN_F_CAN_CLASSIC) | BIT64(VIRTIO_CAN_F_CAN_FD) | BIT64(VIRTIO_CAN_F_RTR_FRAMES) |
                     BIT64(VIRTIO_CAN_F_LATE_TX_ACK),
 	.rules = rules,

@@ -272,7 +272,6 @@ static int probe(struct virtio_device *vdev)
 		return -ENOMEM;
 	gpio->vdev = vdev;
 	gpio->device.ops = &ops;
-	gpio->device.node.name = vdev->name;
 	gpio->device.interrupts = virtio_has(vdev, VIRTIO_GPIO_F_IRQ);
 	gpio->device.lines = virtio_config_u16(vdev, offsetof(struct virtio_gpio_config, ngpio), 0);
 	names = virtio_config_u32(vdev, offsetof(struct virtio_gpio_config, gpio_names_size), 0);
@@ -295,6 +294,7 @@ static int probe(struct virtio_device *vdev)
 	virtio_requestq_init(&gpio->events);
 	gpio->events.again = true;
 	vdev->driver_data = gpio;
+	vdev->node = &gpio->device.node;
 	return 0;
 }
 
@@ -310,7 +310,6 @@ static int start(struct virtio_device *vdev)
 	for (unsigned i = 0; i < gpio->device.lines; i++)
 		if (gpio->lines[i].trigger && !gpio->lines[i].setting)
 			set_again(gpio, &gpio->lines[i]);
-	class_add(&gpio_devices, &gpio->device.node);
 	return 0;
 }
 
@@ -327,7 +326,6 @@ static void remove(struct virtio_device *vdev)
 {
 	struct gpio *gpio = vdev->driver_data;
 
-	class_remove(&gpio_devices, &gpio->device.node);
 	virtio_requestq_end(&gpio->requests);
 	release(gpio);
 }
@@ -336,6 +334,7 @@ static const struct virtio_driver gpio_driver = {
 	.name = "virtio-gpio",
 	.instance = "gpio",
 	.type = VIRTIO_ID_GPIO,
+	.devices = &gpio_devices,
 	.features = BIT64(VIRTIO_GPIO_F_IRQ),
 	.config_size = sizeof(struct virtio_gpio_config),
 	.probe = probe,

@@ -99,9 +99,9 @@ static int probe(struct virtio_device *vdev)
 	if (!i2c)
 		return -ENOMEM;
 	virtio_requestq_init(&i2c->queue);
-	i2c->device.node.name = vdev->name;
 	i2c->device.transfer = transfer;
 	vdev->driver_data = i2c;
+	vdev->node = &i2c->device.node;
 	return 0;
 }
 
@@ -109,18 +109,14 @@ static int start(struct virtio_device *vdev)
 {
 	struct i2c *i2c = vdev->driver_data;
 	struct virtq_spec spec = virtio_requestq_spec(&i2c->queue, "requestq", 3);
-	int error = virtio_service_start(vdev, 1, &spec);
 
-	if (!error)
-		class_add(&i2c_devices, &i2c->device.node);
-	return error;
+	return virtio_service_start(vdev, 1, &spec);
 }
 
 static void remove(struct virtio_device *vdev)
 {
 	struct i2c *i2c = vdev->driver_data;
 
-	class_remove(&i2c_devices, &i2c->device.node);
 	virtio_requestq_end(&i2c->queue);
 	page_free(i2c, sizeof(*i2c));
 }
@@ -129,6 +125,7 @@ static const struct virtio_driver i2c_driver = {
 	.name = "virtio-i2c",
 	.instance = "i2c",
 	.type = VIRTIO_ID_I2C,
+	.devices = &i2c_devices,
 	/* "Device Operation": MUST abort negotiation with a device that does not offer it */
 	.features = BIT64(VIRTIO_I2C_F_ZERO_LENGTH_REQUEST),
 	.required = BIT64(VIRTIO_I2C_F_ZERO_LENGTH_REQUEST),

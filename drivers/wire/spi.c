@@ -130,9 +130,9 @@ static int probe(struct virtio_device *vdev)
 		return -ENOMEM;
 	virtio_requestq_init(&spi->queue);
 	spi->vdev = vdev;
-	spi->device.node.name = vdev->name;
 	spi->device.transfer = transfer;
 	vdev->driver_data = spi;
+	vdev->node = &spi->device.node;
 	return 0;
 }
 
@@ -148,17 +148,13 @@ static int start(struct virtio_device *vdev)
 	if (error)
 		return virtio_refuse(vdev, error, "its configuration cannot be read");
 	spi->device.chip_selects = spi->config.cs_max_number;
-	error = virtio_service_start(vdev, 1, &spec);
-	if (!error)
-		class_add(&spi_devices, &spi->device.node);
-	return error;
+	return virtio_service_start(vdev, 1, &spec);
 }
 
 static void remove(struct virtio_device *vdev)
 {
 	struct spi *spi = vdev->driver_data;
 
-	class_remove(&spi_devices, &spi->device.node);
 	virtio_requestq_end(&spi->queue);
 	page_free(spi, sizeof(*spi));
 }
@@ -167,6 +163,7 @@ static const struct virtio_driver spi_driver = {
 	.name = "virtio-spi",
 	.instance = "spi",
 	.type = VIRTIO_ID_SPI,
+	.devices = &spi_devices,
 	.config_size = sizeof(struct virtio_spi_config),
 	.probe = probe,
 	.start = start,

@@ -15,8 +15,6 @@
 #include <base/page.h>
 #include <base/util.h>
 
-static struct class_list devices;
-
 /* ---- between CPUs ---- */
 
 static void push(struct block_request **list, struct block_request *request)
@@ -311,19 +309,7 @@ int block_set_writeback(struct block_device *device, bool on)
 	return device->ops->set_writeback ? device->ops->set_writeback(device, on) : -ENOTSUP;
 }
 
-/* ---- the list of devices ---- */
-
-struct block_device *block_find(const char *name)
-{
-	struct class_node *node = class_find(&devices, name);
-
-	return node ? container_of(node, struct block_device, node) : NULL;
-}
-
-struct block_device *block_next(struct block_device *device)
-{
-	return device->node.next ? container_of(device->node.next, struct block_device, node) : NULL;
-}
+/* ---- devices ---- */
 
 /* A CPU's own queue, or one of all in turn. */
 static struct block_queue *queue_for(const struct block_device *device, unsigned cpu)
@@ -345,6 +331,8 @@ void block_update(struct block_device *device)
 
 int block_register(struct block_device *device, struct block_queue **queues, unsigned count)
 {
+	if (device->node.listed)
+		return 0;
 	device->gone = false;
 	block_update(device);
 	device->queues = queues;
@@ -367,7 +355,7 @@ int block_register(struct block_device *device, struct block_queue **queues, uns
 		queue->waiting_tail = &queue->waiting;
 		event_init_on(&queue->inbox_event, queue->cpu, run_inbox);
 	}
-	class_add(&devices, &device->node);
+	class_add(&block_devices, &device->node);
 	return 0;
 }
 
@@ -394,9 +382,11 @@ static void end_home(void *arg)
 
 void block_unregister(struct block_device *device)
 {
+	if (!device->node.listed)
+		return;
 	__atomic_store_n(&device->gone, true, __ATOMIC_RELEASE);
 	WRITE_ONCE(device->simple_ops, 0); /* the queues' CPUs read both, until they have taken the calls below */
-	class_remove(&devices, &device->node);
+	class_remove(&block_devices, &device->node);
 	/* A CPU that takes a call is not inside block_submit(): from here on nothing comes into the inboxes. */
 	for (unsigned cpu = 0; cpu < cpu_count(); cpu++)
 		cpu_run(cpu, nothing, NULL);

@@ -142,8 +142,7 @@ struct block_device {
 };
 
 /* ---- for programs ---- */
-struct block_device *block_find(const char *name); /* NULL: the first; returns NULL: none */
-struct block_device *block_next(struct block_device *device);
+CLASS(struct block_device, block)
 
 /* Always ends in done(), with request->status; bad requests too. Any CPU. */
 void block_submit(struct block_device *device, struct block_request *request);
@@ -164,7 +163,7 @@ void block_submit_many(struct block_device *device, struct block_request *const 
 [[nodiscard]] int block_set_writeback(struct block_device *device, bool on);
 
 /* ---- for drivers ---- */
-/* node.name, ops, capacity, block_size, read_only, can_flush, limits, and the queues' cpu are set. -ENOMEM. `queues` stays in place. */
+/* node.name, ops, capacity, block_size, read_only, can_flush, limits, and the queues' cpu are set. -ENOMEM. `queues` stays in place. Again: nothing. */
 [[nodiscard]] int block_register(struct block_device *device, struct block_queue **queues, unsigned count);
 /* read_only or limits have changed; none of its queues takes requests. */
 void block_update(struct block_device *device);

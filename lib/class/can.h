@@ -51,7 +51,6 @@ struct can_ops {
 	return device->ops->send(device, request);
 }
 
-extern struct class_list can_devices;          /* for the driver */
-struct can_device *can_find(const char *name); /* NULL: the first */
+CLASS(struct can_device, can)
 
 #endif

@@ -29,7 +29,6 @@ struct char_device {
 	struct class_node node;
 	const struct char_ops *ops;
 	uint16_t columns, rows; /* 0: not told */
-	bool gone;
 	/* Put one character out at once, past the queue of writes and even when that is stuck. NULL: the device cannot. */
 	void (*emergency)(struct char_device *device, char character);
 
@@ -40,7 +39,7 @@ struct char_device {
 	void *context;
 };
 
-struct char_device *char_find(const char *name); /* NULL: the first */
+CLASS(struct char_device, char)
 
 static inline void char_submit(struct char_device *device, struct char_request *request) { device->ops->submit(device, request); }
 
@@ -52,8 +51,5 @@ static inline uint32_t char_read(struct char_device *device, void *memory, uint3
 
 /* Write and wait. Not from a done() of the same device. */
 [[nodiscard]] int char_write(struct char_device *device, const void *memory, uint32_t length);
-
-void char_register(struct char_device *device);
-void char_unregister(struct char_device *device);
 
 #endif

@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <base/util.h>
+
 struct device_queue {
 	uint16_t size;                /* 0: the driver leaves it out */
 	const char *layout;           /* "split", "packed" */
@@ -60,5 +62,13 @@ void class_add(struct class_list *list, struct class_node *node); /* at the end,
 void class_remove(struct class_list *list, struct class_node *node);
 bool class_has(const struct class_list *list, const struct class_node *node);   /* `node` may be gone: only compared */
 struct class_node *class_find(const struct class_list *list, const char *name); /* name NULL: the first */
+
+/* What every class has: KIND_devices, the list, which lib/class/lists.c defines; KIND_find(NAME), for NULL the first; KIND_next(DEVICE). NULL:
+ * none. `type` has the class_node as its member `node`. */
+#define CLASS(type, kind)                                                                                                        \
+	extern struct class_list kind##_devices;                                                                                 \
+	static inline type *kind##_of_node(struct class_node *node) { return node ? container_of(node, type, node) : NULL; }     \
+	static inline type *kind##_find(const char *name) { return kind##_of_node(class_find(&kind##_devices, name)); }          \
+	static inline type *kind##_next(const type *device) { return kind##_of_node(device->node.next); }
 
 #endif

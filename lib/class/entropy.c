@@ -1,12 +1,10 @@
 /*
- * The class of random sources: a list of devices, and reading with a wait. All else is the driver's.
+ * The class of random sources: reading with a wait. All else is the driver's.
  */
 #include <class/entropy.h>
 
 #include <base/event.h>
 #include <base/util.h>
-
-static struct class_list devices;
 
 struct entropy_wait {
 	struct entropy_request request;
@@ -24,23 +22,4 @@ int entropy_read(struct entropy_device *device, void *memory, uint32_t length)
 	entropy_submit(device, &wait.request);
 	loop_wait(&wait.over, LOOP_FOREVER);
 	return wait.request.status;
-}
-
-struct entropy_device *entropy_find(const char *name)
-{
-	struct class_node *node = class_find(&devices, name);
-
-	return node ? container_of(node, struct entropy_device, node) : NULL;
-}
-
-void entropy_register(struct entropy_device *device)
-{
-	device->gone = false;
-	class_add(&devices, &device->node);
-}
-
-void entropy_unregister(struct entropy_device *device)
-{
-	device->gone = true;
-	class_remove(&devices, &device->node);
 }

@@ -28,16 +28,13 @@ struct entropy_ops {
 struct entropy_device {
 	struct class_node node;
 	const struct entropy_ops *ops;
-	bool gone;
 };
 
-struct entropy_device *entropy_find(const char *name); /* NULL: the first */
+CLASS(struct entropy_device, entropy)
 static inline void entropy_submit(struct entropy_device *device, struct entropy_request *request)
 {
 	device->ops->submit(device, request);
 }
 [[nodiscard]] int entropy_read(struct entropy_device *device, void *memory, uint32_t length); /* and wait; not from a done() */
-void entropy_register(struct entropy_device *device);
-void entropy_unregister(struct entropy_device *device);
 
 #endif

@@ -8,14 +8,6 @@
 #include <base/event.h>
 #include <base/util.h>
 
-static struct class_list displays;
-
-static struct framebuffer *of(struct class_node *node) { return node ? container_of(node, struct framebuffer, node) : NULL; }
-
-struct framebuffer *framebuffer_find(const char *name) { return of(class_find(&displays, name)); }
-
-struct framebuffer *framebuffer_next(struct framebuffer *framebuffer) { return of(framebuffer->node.next); }
-
 static struct framebuffer_rect cut(const struct framebuffer *framebuffer, struct framebuffer_rect rect)
 {
 	rect.x = MIN(rect.x, framebuffer->width);
@@ -44,7 +36,7 @@ static void grow(struct framebuffer_rect *rect, struct framebuffer_rect other)
 void framebuffer_flush(struct framebuffer *framebuffer, struct framebuffer_rect rect)
 {
 	rect = cut(framebuffer, rect);
-	if (framebuffer->gone || !rect.width || !rect.height)
+	if (!framebuffer->node.listed || !rect.width || !rect.height)
 		return;
 	grow(&framebuffer->dirty, rect);
 	framebuffer->ops->changed(framebuffer);
@@ -76,7 +68,7 @@ int framebuffer_wait(struct framebuffer *framebuffer)
 {
 	struct framebuffer_wait wait = {.over = false};
 
-	if (framebuffer->gone)
+	if (!framebuffer->node.listed)
 		return -ENODEV;
 	if (!framebuffer->width)
 		return -ENXIO;
@@ -92,12 +84,12 @@ int framebuffer_wait(struct framebuffer *framebuffer)
 
 int framebuffer_cursor(struct framebuffer *framebuffer, const uint32_t *image, uint32_t hot_x, uint32_t hot_y)
 {
-	return framebuffer->gone ? -ENODEV : framebuffer->ops->cursor(framebuffer, image, hot_x, hot_y);
+	return framebuffer->node.listed ? framebuffer->ops->cursor(framebuffer, image, hot_x, hot_y) : -ENODEV;
 }
 
 void framebuffer_move(struct framebuffer *framebuffer, uint32_t x, uint32_t y)
 {
-	if (!framebuffer->gone)
+	if (framebuffer->node.listed)
 		framebuffer->ops->move(framebuffer, x, y);
 }
 
@@ -111,16 +103,11 @@ void framebuffer_fill(struct framebuffer *framebuffer, struct framebuffer_rect r
 
 /* ---- for drivers ---- */
 
-void framebuffer_register(struct framebuffer *framebuffer)
-{
-	framebuffer->gone = false;
-	class_add(&displays, &framebuffer->node);
-}
+void framebuffer_register(struct framebuffer *framebuffer) { class_add(&framebuffer_devices, &framebuffer->node); }
 
 void framebuffer_unregister(struct framebuffer *framebuffer)
 {
-	framebuffer->gone = true;
-	class_remove(&displays, &framebuffer->node);
+	class_remove(&framebuffer_devices, &framebuffer->node);
 	end_waits(framebuffer, -ENODEV);
 }
 

@@ -40,7 +40,6 @@ struct framebuffer {
 	uint32_t *pixels;       /* rows of `width` words 0x00RRGGBB */
 	uint8_t edid[FRAMEBUFFER_EDID_MAX];
 	uint32_t edid_bytes; /* 0: not told */
-	bool gone;
 
 	struct framebuffer_rect dirty; /* told of, not on its way */
 	bool busy;                     /* some is on its way */
@@ -53,8 +52,7 @@ struct framebuffer {
 };
 
 /* ---- for programs ---- */
-struct framebuffer *framebuffer_find(const char *name); /* NULL: the first */
-struct framebuffer *framebuffer_next(struct framebuffer *framebuffer);
+CLASS(struct framebuffer, framebuffer)
 
 void framebuffer_flush(struct framebuffer *framebuffer, struct framebuffer_rect rect); /* cut to the display */
 void framebuffer_flush_all(struct framebuffer *framebuffer);

@@ -41,7 +41,6 @@ struct input_ops {
 struct input_device {
 	struct class_node node;
 	const struct input_ops *ops;
-	bool gone;
 	char description[INPUT_TEXT_MAX + 1], serial[INPUT_TEXT_MAX + 1]; /* from outside: print with care */
 	uint16_t bus, vendor, product, version;                           /* 0: not told */
 	uint32_t types, properties;                                       /* bit masks of event types and INPUT_PROP_* */
@@ -53,14 +52,10 @@ struct input_device {
 	void *context;
 };
 
-struct input_device *input_find(const char *name); /* NULL: the first */
-struct input_device *input_next(struct input_device *device);
+CLASS(struct input_device, input)
 bool input_has(const struct input_device *device, unsigned type, unsigned code);
 
 /* Tell the device, an LED most often. 0: it is on its way; -ENOTSUP: it does not have that; -EAGAIN: too many on their way; -ENODEV: gone. */
 [[nodiscard]] int input_send(struct input_device *device, unsigned type, unsigned code, int32_t value);
-
-void input_register(struct input_device *device);
-void input_unregister(struct input_device *device);
 
 #endif

@@ -22,7 +22,6 @@ struct iommu_device {
 	bool spoil; /* the test's: the next mapping is of a page of the IOMMU's own, which is unmapped again at once */
 };
 
-extern struct class_list iommu_devices; /* for the driver */
-struct iommu_device *iommu_find(const char *name);
+CLASS(struct iommu_device, iommu)
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * The class of network devices: buffers in pools, the list of devices, link changes. Frames go between program and driver directly.
+ * The class of network devices: buffers in pools, link changes. Frames go between program and driver directly.
  *
  * A pool is one allocation of descriptions and one of memory, apart from each other, so that no device that is confined to what
  * it was given reaches a description. Free buffers form a stack: the one freed last is warm. They are as a fresh one has to be, so that
@@ -182,33 +182,7 @@ void net_bufs_free(struct net_buf **bufs, unsigned count)
 	}
 }
 
-/* ---- devices ---- */
-
-static struct class_list devices;
-
-struct net_device *net_find(const char *name)
-{
-	struct class_node *node = class_find(&devices, name);
-
-	return node ? container_of(node, struct net_device, node) : NULL;
-}
-
-struct net_device *net_next(struct net_device *device)
-{
-	return device->node.next ? container_of(device->node.next, struct net_device, node) : NULL;
-}
-
-void net_register(struct net_device *device)
-{
-	device->gone = false;
-	class_add(&devices, &device->node);
-}
-
-void net_unregister(struct net_device *device)
-{
-	device->gone = true;
-	class_remove(&devices, &device->node);
-}
+/* ---- links ---- */
 
 void net_link_event(struct net_device *device, bool up)
 {

@@ -112,7 +112,6 @@ struct net_device {
 	uint8_t tx_offloads; /* NET_OFFLOAD_*: what it takes */
 	uint8_t rx_offloads; /* and gives; see net_rx_offloads() */
 	uint32_t hash_types; /* NET_HASH_*: what it hashes and tells */
-	bool gone;
 	uint64_t link_changes, announces;
 
 	/* The program's. */
@@ -126,8 +125,7 @@ struct net_device {
 };
 
 /* ---- for programs ---- */
-struct net_device *net_find(const char *name); /* NULL: the first */
-struct net_device *net_next(struct net_device *device);
+CLASS(struct net_device, net)
 
 /* Give frames to the device, in the queue of this CPU; returns how many it took, from the front (the rest stay the caller's). Chains of
  * `more` are one frame. done() does not wait (loop_wait() and what uses it): its device may go meanwhile.
@@ -155,8 +153,6 @@ static inline unsigned net_rx_burst(struct net_device *device, struct net_buf **
 static inline struct net_counters net_count(const struct net_device *device) { return device->ops->count(device); } /* so far */
 
 /* ---- for drivers ---- */
-void net_register(struct net_device *device);
-void net_unregister(struct net_device *device);          /* sets gone; programs keep no pointer past this */
 void net_link_event(struct net_device *device, bool up); /* counts and tells the program when it changed */
 void net_announce_event(struct net_device *device);
 void net_bufs_done(struct net_buf **bufs, unsigned count, int status); /* the device is through with them: done(), or free */

@@ -35,8 +35,6 @@ struct rpmb_device {
 	return device->exchange(device, requests, nrequests, responses, nresponses);
 }
 
-struct rpmb_device *rpmb_find(const char *name); /* NULL: the first */
-void rpmb_register(struct rpmb_device *device);
-void rpmb_unregister(struct rpmb_device *device);
+CLASS(struct rpmb_device, rpmb)
 
 #endif

@@ -68,8 +68,6 @@ struct rtc_ops {
 	return device->ops->get_alarm(device, clock, ns, enabled);
 }
 
-struct rtc_device *rtc_find(const char *name); /* NULL: the first */
-void rtc_register(struct rtc_device *device);
-void rtc_unregister(struct rtc_device *device);
+CLASS(struct rtc_device, rtc)
 
 #endif

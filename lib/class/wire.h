@@ -109,11 +109,8 @@ static inline const char *gpio_name(struct gpio_device *device, unsigned line) {
 	return device->ops->watch(device, line, trigger, watch);
 }
 
-/* ---- for programs: NULL is the first; for drivers: class_add() to the list ---- */
-
-extern struct class_list i2c_devices, spi_devices, gpio_devices;
-struct i2c_device *i2c_find(const char *name);
-struct spi_device *spi_find(const char *name);
-struct gpio_device *gpio_find(const char *name);
+CLASS(struct i2c_device, i2c)
+CLASS(struct spi_device, spi)
+CLASS(struct gpio_device, gpio)
 
 #endif
