@@ -7,6 +7,10 @@
 #include <errno.h>
 #include <string.h>
 
+#include <base/page.h>
+
+#define START_NS UINT64_C(5000000000)
+
 struct virtio_call *virtio_call_take(struct virtio_calls *calls)
 {
 	for (unsigned i = 0; i < VIRTIO_CALLS; i++) {
@@ -23,12 +27,14 @@ struct virtio_call *virtio_call_take(struct virtio_calls *calls)
 
 void virtio_call_put(struct virtio_call *call, uint64_t value, unsigned bytes)
 {
-	for (unsigned i = 0; i < bytes; i++)
+	for (unsigned i = 0; call && i < bytes; i++)
 		call->message[call->length++] = (uint8_t)(value >> 8 * i);
 }
 
 void virtio_call_put_text(struct virtio_call *call, const char *text, size_t length)
 {
+	if (!call)
+		return;
 	memcpy(call->message + call->length, text, length);
 	call->length += (uint32_t)length;
 }
@@ -52,10 +58,13 @@ static uint16_t add(struct virtq_buf *bufs, void *memory, uint32_t bytes)
 }
 
 int virtio_call(struct virtio_requestq *queue, struct virtio_call *call, const void *out, uint32_t out_bytes,
-                uint32_t answer_length, void *in, uint32_t in_bytes, uint64_t timeout_ns)
+                uint32_t answer_length, void *in, uint32_t in_bytes)
 {
 	struct virtio_request *request = &call->request;
+	bool starting = queue->vq && queue->vq->vdev->state != VIRTIO_RUNNING;
 
+	if (!call)
+		return -EBUSY;
 	memset(call->answer, 0, sizeof(call->answer));
 	*request = (struct virtio_request){.bufs = call->bufs};
 	request->nreadable = add(call->bufs, call->message, call->length);
@@ -64,5 +73,25 @@ int virtio_call(struct virtio_requestq *queue, struct virtio_call *call, const v
 	request->nwritable = add(call->bufs + request->nreadable, call->answer, answer_length);
 	request->nwritable = (uint16_t)(request->nwritable +
 	                                add(call->bufs + request->nreadable + request->nwritable, in, in_bytes));
-	return virtio_request_call(queue, request, timeout_ns);
+	return virtio_request_call(queue, request, starting ? START_NS : VIRTIO_ANSWER_NS);
+}
+
+int virtio_ask(struct virtio_requestq *queue, const void *question, uint32_t question_bytes, void *answer, uint32_t answer_bytes)
+{
+	size_t size = sizeof(struct virtio_call) + answer_bytes;
+	struct virtio_call *call = page_alloc(size, PAGE_SIZE);
+	int error;
+
+	if (!call)
+		return -ENOMEM;
+	virtio_call_put_text(call, question, question_bytes);
+	error = virtio_call(queue, call, NULL, 0, 0, call + 1, answer_bytes);
+	if (error == -ETIMEDOUT)
+		return error; /* the device may have it for ever */
+	if (!error && call->request.written < answer_bytes)
+		error = -EIO;
+	if (!error)
+		memcpy(answer, call + 1, answer_bytes);
+	page_free(call, size);
+	return error;
 }

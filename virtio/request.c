@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include <arch/clock.h>
-#include <arch/cpu.h>
 #include <base/page.h>
 
 #define TAKE_DOWN_NS 5000000000ull /* longer than the bounded reset */
@@ -165,12 +164,14 @@ int virtio_request_wait(struct virtio_requestq *queue, struct virtio_request *re
 
 bool virtio_requestq_poll(struct virtio_requestq *queue, const bool *over, uint64_t timeout_ns)
 {
-	uint64_t deadline_ns = clock_ns() + timeout_ns;
+	uint64_t until_ns = clock_ns() + timeout_ns;
+	struct virtio_request *request;
+	uint32_t written;
 
-	while (!*over && queue->vq && !queue->vq->broken && queue->vq->vdev->driver_ok && clock_ns() < deadline_ns) {
-		virtq_kick(queue->vq);
-		requests_used(queue->vq);
-		cpu_relax();
+	while (!*over && queue->vq && (request = virtq_await(queue->vq, &written, until_ns))) {
+		request->written = written;
+		end(request, 0);
+		pump(queue);
 	}
 	return *over;
 }
@@ -180,26 +181,6 @@ int virtio_request_call(struct virtio_requestq *queue, struct virtio_request *re
 	request->done = NULL;
 	virtio_request_submit(queue, request);
 	return virtio_request_wait(queue, request, timeout_ns);
-}
-
-int virtio_ask(struct virtio_requestq *queue, const void *question, uint32_t question_bytes, void *answer, uint32_t answer_bytes)
-{
-	uint32_t size = question_bytes + answer_bytes;
-	uint8_t *memory = page_alloc(size, PAGE_SIZE);
-	struct virtq_buf bufs[] = {{memory, question_bytes}, {memory + question_bytes, answer_bytes}};
-	struct virtio_request request = {.bufs = bufs, .nreadable = 1, .nwritable = 1};
-	int error;
-
-	if (!memory)
-		return -ENOMEM;
-	memcpy(memory, question, question_bytes);
-	error = virtio_request_call(queue, &request, VIRTIO_ANSWER_NS);
-	if (!error && request.written < answer_bytes)
-		error = -EIO;
-	if (!error)
-		memcpy(answer, memory + question_bytes, answer_bytes);
-	page_free(memory, size);
-	return error;
 }
 
 /* ---- event queues ---- */

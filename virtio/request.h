@@ -53,10 +53,6 @@ void virtio_request_submit(struct virtio_requestq *queue, struct virtio_request 
 /* The second half: for what virtio_request_submit() sent without a done(). */
 [[nodiscard]] int virtio_request_wait(struct virtio_requestq *queue, struct virtio_request *request, uint64_t timeout_ns);
 
-/* A request of one buffer to read and one to write, in memory of its own, and its whole answer; not in start(). -EIO, too, for an answer that
- * is too short; `answer` is as it was then. */
-[[nodiscard]] int virtio_ask(struct virtio_requestq *queue, const void *question, uint32_t question_bytes, void *answer,
-                             uint32_t answer_bytes);
 #define VIRTIO_ANSWER_NS UINT64_C(10000000000) /* then it is none */
 
 /* Serve the queue until *over, without turns of the loop: for one who is asked in the middle of another's work. Gives *over. */

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include <arch/clock.h>
+#include <arch/cpu.h>
 #include <arch/mmio.h>
 #include <base/log.h>
 #include <base/page.h>
@@ -214,6 +215,16 @@ bool virtq_kick(struct virtq *vq)
 static void run_kick(struct event *event) { virtq_kick(&container_of(event, struct virtq_ring, kick_event)->vq); }
 
 void virtq_kick_later(struct virtq *vq) { event_defer(&virtq_ring_of(vq)->kick_event); }
+
+void *virtq_await(struct virtq *vq, uint32_t *len, uint64_t until_ns)
+{
+	void *token;
+
+	virtq_kick(vq);
+	while (!(token = virtq_harvest(vq, len)) && !vq->broken && vq->vdev->driver_ok && clock_ns() < until_ns)
+		cpu_relax();
+	return token;
+}
 
 struct run {
 	struct virtq *vq;

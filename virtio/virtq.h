@@ -109,6 +109,10 @@ void virtq_kick_later(struct virtq *vq);
 /* The next used request: its token, and in *len how many bytes the device wrote (at most the writable bytes). NULL: none, or broken. */
 void *virtq_harvest(struct virtq *vq, uint32_t *len);
 
+/* Kick, and the next used request without turns of the loop: for one who is asked in the middle of another's work. NULL, too, for none until then
+ * (clock_ns()), or when the device is being reset. */
+void *virtq_await(struct virtq *vq, uint32_t *len, uint64_t until_ns);
+
 /* Ask for used buffer notifications. True: more were used meanwhile, so harvest again. */
 bool virtq_irq_enable(struct virtq *vq);
 /* The same, but only when `count` are used (at most those in flight), as far as the device can count (EVENT_IDX). True: it may be so

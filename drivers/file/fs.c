@@ -26,8 +26,6 @@ enum { INIT_BIG_WRITES = 1 << 5, INIT_READDIRPLUS = 1 << 13, INIT_MAX_PAGES = 1 
 #define MAJOR 7
 #define MINOR 31
 #define DATA_MIN 4096u
-#define START_NS UINT64_C(5000000000)
-#define PATIENCE_NS UINT64_C(10000000000)
 
 /* ---- messages ---- */
 
@@ -36,8 +34,6 @@ struct virtio_call *fs_begin(struct fs *fs, uint32_t opcode, uint64_t node)
 {
 	struct virtio_call *call = virtio_call_take(&fs->calls);
 
-	if (!call)
-		return NULL;
 	put(call, 0, 4);
 	put(call, opcode, 4);
 	put(call, ++fs->unique, 8);
@@ -62,8 +58,10 @@ int fs_exchange(struct fs *fs, struct virtio_call *call, uint32_t least, const v
 	int32_t said;
 	int error;
 
+	if (!call)
+		return -EBUSY;
 	set_length(call, out_bytes);
-	error = virtio_call(queue, call, out, out_bytes, room, in, in ? *in_bytes : 0, fs->starting ? START_NS : PATIENCE_NS);
+	error = virtio_call(queue, call, out, out_bytes, room, in, in ? *in_bytes : 0);
 	if (error == -ETIMEDOUT)
 		return error;
 	written = call->request.written;
@@ -96,8 +94,10 @@ int fs_exchange_plain(struct fs *fs, struct virtio_call *call)
 /* "Device Operation: High Priority Queue": MUST submit FORGET and BATCH_FORGET solely there. They have no answer. */
 void fs_forget(struct fs *fs, struct virtio_call *call)
 {
+	if (!call)
+		return;
 	set_length(call, 0);
-	if (virtio_call(&fs->queues[HIPRIO], call, NULL, 0, 0, NULL, 0, PATIENCE_NS) != -ETIMEDOUT)
+	if (virtio_call(&fs->queues[HIPRIO], call, NULL, 0, 0, NULL, 0) != -ETIMEDOUT)
 		end(call);
 }
 
@@ -109,8 +109,6 @@ static int session(struct fs *fs)
 	uint32_t major, minor, max_write;
 	int error;
 
-	if (!call)
-		return -EBUSY;
 	put(call, MAJOR, 4);
 	put(call, MINOR, 4);
 	put(call, VIRTIO_CALL_DATA, 4); /* read-ahead */
@@ -141,12 +139,14 @@ static int probe(struct virtio_device *vdev)
 	fs->vdev = vdev;
 	fs->requests = (uint16_t)MIN(requests, REQUESTS_MAX);
 	fs->tree.ops = &fs_ops;
-	fs->tree.node.name = vdev->name;
+	fs->tree.owner = fs;
+	fs->tree.owner_bytes = sizeof(*fs);
 	for (unsigned i = 0; i < ARRAY_SIZE(fs->queues); i++)
 		virtio_requestq_init(&fs->queues[i]);
 	virtio_config_bytes(vdev, offsetof(struct virtio_fs_config, tag), fs->tree.tag,
 	                    sizeof(((struct virtio_fs_config *)NULL)->tag));
 	vdev->driver_data = fs;
+	vdev->node = &fs->tree.node;
 	return 0;
 }
 
@@ -159,21 +159,9 @@ static int start(struct virtio_device *vdev)
 
 	for (unsigned i = 0; i < count; i++)
 		specs[i] = virtio_requestq_spec(&fs->queues[i], i == HIPRIO ? "hiprio" : "request", VIRTIO_CALL_BUFFERS);
-	error = virtio_queues_create(vdev, count, specs);
-	if (error)
-		return error;
-	virtio_driver_ok(vdev);
-	for (unsigned i = 0; i < count; i++)
-		virtio_requestq_start(&fs->queues[i], vdev->queues[i]);
-	fs->starting = true;
-	error = session(fs);
-	fs->starting = false;
-	if (error)
-		return *vdev->reason ? error : virtio_refuse(vdev, error, "no session: error %d", -error);
-	if (!fs->registered)
-		file_tree_register(&fs->tree);
-	fs->registered = true;
-	return 0;
+	error = virtio_service_start(vdev, count, specs);
+	error = error ? error : session(fs);
+	return error && !*vdev->reason ? virtio_refuse(vdev, error, "no session: error %d", -error) : error;
 }
 
 static void stop(struct virtio_device *vdev)
@@ -181,22 +169,7 @@ static void stop(struct virtio_device *vdev)
 	struct fs *fs = vdev->driver_data;
 
 	file_tree_reset(&fs->tree);
-	for (unsigned i = 0; i < ARRAY_SIZE(fs->queues); i++)
-		virtio_requestq_drain(&fs->queues[i], false);
-}
-
-static void queue_drain(struct virtio_device *vdev, struct virtq *vq)
-{
-	struct fs *fs = vdev->driver_data;
-
-	virtio_requestq_drain(&fs->queues[vq->index], false);
-}
-
-static void queue_refill(struct virtio_device *vdev, struct virtq *vq)
-{
-	struct fs *fs = vdev->driver_data;
-
-	virtio_requestq_start(&fs->queues[vq->index], vq);
+	virtio_service_stop(vdev);
 }
 
 static void remove(struct virtio_device *vdev)
@@ -205,22 +178,20 @@ static void remove(struct virtio_device *vdev)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(fs->queues); i++)
 		virtio_requestq_end(&fs->queues[i]);
-	if (fs->registered)
-		file_tree_unregister(&fs->tree);
-	else
-		fs_ops.release(&fs->tree);
+	file_tree_leave(&fs->tree);
 }
 
 static const struct virtio_driver fs_driver = {
 	.name = "virtio-fs",
 	.instance = "fs",
 	.type = VIRTIO_ID_FS,
+	.devices = &file_trees,
 	.config_size = sizeof(struct virtio_fs_config),
 	.probe = probe,
 	.start = start,
 	.stop = stop,
 	.remove = remove,
-	.queue_drain = queue_drain,
-	.queue_refill = queue_refill,
+	.queue_drain = virtio_service_drain,
+	.queue_refill = virtio_service_refill,
 };
 VIRTIO_DRIVER(fs_driver);

@@ -43,7 +43,6 @@ struct fs {
 	unsigned turn;
 	uint64_t unique;
 	uint32_t data_max; /* bytes in one read or write */
-	bool registered, starting;
 	struct file_tree tree;
 	struct virtio_calls calls;
 };
@@ -54,9 +53,11 @@ extern const struct file_ops fs_ops;
 #define get virtio_call_get
 #define end virtio_call_give
 
+static inline struct fs *fs_of(const struct file *file) { return file->tree->owner; }
+
 static inline const uint8_t *payload(const struct virtio_call *call) { return call->answer + OUT_HEADER; }
 
-/* A request with its header, NULL: too many are under way. */
+/* A request with its header; NULL, which the others take: too many are under way. */
 struct virtio_call *fs_begin(struct fs *fs, uint32_t opcode, uint64_t node);
 /* Send and wait. 0: payload() has at least `least` bytes, or, with `in`, *in_bytes bytes have come there, until end(); an error: the call is
  * ended. */

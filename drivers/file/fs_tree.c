@@ -25,15 +25,8 @@ static void forget_node(struct fs *fs, uint64_t node)
 {
 	struct virtio_call *call = node == ROOT ? NULL : fs_begin(fs, FUSE_FORGET, node);
 
-	if (!call)
-		return;
 	put(call, 1, 8);
 	fs_forget(fs, call);
-}
-
-static struct fs *fs_of(const struct file_tree *tree)
-{
-	return container_of((struct file_tree *)(uintptr_t)tree, struct fs, tree);
 }
 
 static uint32_t mode_of(const uint8_t *attr) { return (uint32_t)get(attr + 60, 4); }
@@ -70,18 +63,16 @@ static int fetch_entry(struct fs *fs, struct virtio_call *call, struct file *to,
 
 static int walk(const struct file *from, const char *name, size_t length, struct file *to)
 {
-	struct fs *fs = fs_of(from->tree);
+	struct fs *fs = fs_of(from);
 	struct virtio_call *call = fs_begin(fs, FUSE_LOOKUP, from->id);
 
-	if (!call)
-		return -EBUSY;
 	put_name(call, name, length);
 	return fetch_entry(fs, call, to, false);
 }
 
 static void forget(struct file *file)
 {
-	struct fs *fs = fs_of(file->tree);
+	struct fs *fs = fs_of(file);
 	struct virtio_call *call = NULL;
 
 	if (file->open)
@@ -98,9 +89,9 @@ static void forget(struct file *file)
 
 static int read_link(const struct file *link, char *text, size_t size)
 {
-	struct fs *fs = fs_of(link->tree);
+	struct fs *fs = fs_of(link);
 	struct virtio_call *call = fs_begin(fs, FUSE_READLINK, link->id);
-	int error = call ? fs_exchange(fs, call, 0, NULL, 0, NULL, NULL) : -EBUSY;
+	int error = fs_exchange(fs, call, 0, NULL, 0, NULL, NULL);
 	uint32_t length;
 
 	if (error)
@@ -113,13 +104,11 @@ static int read_link(const struct file *link, char *text, size_t size)
 
 static int stat(const struct file *file, struct file_info *info)
 {
-	struct fs *fs = fs_of(file->tree);
+	struct fs *fs = fs_of(file);
 	struct virtio_call *call = fs_begin(fs, FUSE_GETATTR, file->id);
 	const uint8_t *attr;
 	int error;
 
-	if (!call)
-		return -EBUSY;
 	put(call, 0, 8);
 	put(call, 0, 8);
 	error = fs_exchange(fs, call, 16 + ATTR_BYTES, NULL, 0, NULL, NULL);
@@ -140,11 +129,9 @@ static int stat(const struct file *file, struct file_info *info)
 
 static int resize(const struct file *file, uint64_t size)
 {
-	struct fs *fs = fs_of(file->tree);
+	struct fs *fs = fs_of(file);
 	struct virtio_call *call = fs_begin(fs, FUSE_SETATTR, file->id);
 
-	if (!call)
-		return -EBUSY;
 	put(call, FATTR_SIZE | (file->open ? FATTR_FH : 0), 8);
 	put(call, file->open ? file->handle : 0, 8);
 	put(call, size, 8);
@@ -157,12 +144,10 @@ static uint32_t linux_flags(unsigned flags) { return !(flags & FILE_WRITE) ? 0 :
 
 static int open(struct file *file, unsigned flags)
 {
-	struct fs *fs = fs_of(file->tree);
+	struct fs *fs = fs_of(file);
 	struct virtio_call *call = fs_begin(fs, file->kind == FILE_DIRECTORY ? FUSE_OPENDIR : FUSE_OPEN, file->id);
 	int error;
 
-	if (!call)
-		return -EBUSY;
 	put(call, file->kind == FILE_DIRECTORY ? 0 : linux_flags(flags), 8);
 	error = fs_exchange(fs, call, OPEN_BYTES, NULL, 0, NULL, NULL);
 	if (error)
@@ -175,11 +160,9 @@ static int open(struct file *file, unsigned flags)
 
 static int create(const struct file *directory, const char *name, size_t length, unsigned flags, uint32_t mode, struct file *to)
 {
-	struct fs *fs = fs_of(directory->tree);
+	struct fs *fs = fs_of(directory);
 	struct virtio_call *call = fs_begin(fs, FUSE_CREATE, directory->id);
 
-	if (!call)
-		return -EBUSY;
 	put(call, linux_flags(flags) | LINUX_CREAT | (flags & FILE_EXCLUSIVE ? LINUX_EXCL : 0), 4);
 	put(call, mode | 0100000, 4);
 	put(call, 0, 8); /* umask, open flags */
@@ -190,12 +173,10 @@ static int create(const struct file *directory, const char *name, size_t length,
 /* FUSE_READ, FUSE_READDIRPLUS: data into `memory`; how many bytes. */
 static int fetch(const struct file *file, uint32_t opcode, uint64_t offset, void *memory, uint32_t length)
 {
-	struct fs *fs = fs_of(file->tree);
+	struct fs *fs = fs_of(file);
 	struct virtio_call *call = fs_begin(fs, opcode, file->id);
 	int error;
 
-	if (!call)
-		return -EBUSY;
 	length = MIN(length, fs->data_max);
 	put(call, file->handle, 8);
 	put(call, offset, 8);
@@ -216,12 +197,10 @@ static int read(const struct file *file, uint64_t offset, void *memory, uint32_t
 
 static int write(const struct file *file, uint64_t offset, const void *memory, uint32_t length)
 {
-	struct fs *fs = fs_of(file->tree);
+	struct fs *fs = fs_of(file);
 	struct virtio_call *call = fs_begin(fs, FUSE_WRITE, file->id);
 	int count;
 
-	if (!call)
-		return -EBUSY;
 	length = MIN(length, fs->data_max);
 	put(call, file->handle, 8);
 	put(call, offset, 8);
@@ -241,8 +220,6 @@ static void forget_entries(struct fs *fs, const uint8_t *memory, const uint32_t 
 {
 	struct virtio_call *call = count ? fs_begin(fs, FUSE_BATCH_FORGET, 0) : NULL;
 
-	if (!call)
-		return;
 	put(call, count, 8);
 	for (uint32_t i = 0; i < count; i++) {
 		put(call, get(memory + places[i], 8), 8);
@@ -272,7 +249,7 @@ static int list(const struct file *file, uint64_t *cookie, void *memory, file_vi
 		if (get(bytes + at, 8) && strcmp(name, ".") != 0 && strcmp(name, "..") != 0)
 			places[place_count++] = at;
 		if (place_count == ARRAY_SIZE(places)) {
-			forget_entries(fs_of(file->tree), bytes, places, place_count);
+			forget_entries(fs_of(file), bytes, places, place_count);
 			place_count = 0;
 		}
 		if (more) {
@@ -282,17 +259,15 @@ static int list(const struct file *file, uint64_t *cookie, void *memory, file_vi
 		}
 		at += ALIGN_UP(head + name_length, 8u);
 	}
-	forget_entries(fs_of(file->tree), bytes, places, place_count);
+	forget_entries(fs_of(file), bytes, places, place_count);
 	return length < 0 ? length : more ? count : -ECANCELED;
 }
 
 static int sync(const struct file *file)
 {
-	struct fs *fs = fs_of(file->tree);
+	struct fs *fs = fs_of(file);
 	struct virtio_call *call = fs_begin(fs, FUSE_FSYNC, file->id);
 
-	if (!call)
-		return -EBUSY;
 	put(call, file->handle, 8);
 	put(call, 0, 8);
 	return fs_exchange_plain(fs, call);
@@ -300,13 +275,11 @@ static int sync(const struct file *file)
 
 static int make_directory(const struct file *directory, const char *name, size_t length, uint32_t mode)
 {
-	struct fs *fs = fs_of(directory->tree);
+	struct fs *fs = fs_of(directory);
 	struct virtio_call *call = fs_begin(fs, FUSE_MKDIR, directory->id);
 	struct file made = {.tree = directory->tree};
 	int error;
 
-	if (!call)
-		return -EBUSY;
 	put(call, mode, 8); /* no umask */
 	put_name(call, name, length);
 	error = fetch_entry(fs, call, &made, false);
@@ -318,7 +291,7 @@ static int make_directory(const struct file *directory, const char *name, size_t
 /* With its node known meanwhile: servers answer for those only, as Linux always has what it removes or renames. */
 static int remove_name(const struct file *directory, const char *name, size_t length, bool is_directory)
 {
-	struct fs *fs = fs_of(directory->tree);
+	struct fs *fs = fs_of(directory);
 	struct file file = {.tree = directory->tree};
 	struct virtio_call *call;
 	int error = walk(directory, name, length, &file);
@@ -326,18 +299,16 @@ static int remove_name(const struct file *directory, const char *name, size_t le
 	if (error)
 		return error;
 	call = fs_begin(fs, is_directory ? FUSE_RMDIR : FUSE_UNLINK, directory->id);
-	if (call) {
-		put_name(call, name, length);
-		error = fs_exchange_plain(fs, call);
-	}
+	put_name(call, name, length);
+	error = fs_exchange_plain(fs, call);
 	forget_node(fs, file.id);
-	return call ? error : -EBUSY;
+	return error;
 }
 
 static int rename(const struct file *directory, const char *name, size_t length, const struct file *to_directory, const char *to,
                   size_t to_length)
 {
-	struct fs *fs = fs_of(directory->tree);
+	struct fs *fs = fs_of(directory);
 	struct file file = {.tree = directory->tree};
 	struct virtio_call *call;
 	int error = walk(directory, name, length, &file);
@@ -345,21 +316,12 @@ static int rename(const struct file *directory, const char *name, size_t length,
 	if (error)
 		return error;
 	call = fs_begin(fs, FUSE_RENAME, directory->id);
-	if (call) {
-		put(call, to_directory->id, 8);
-		put_name(call, name, length);
-		put_name(call, to, to_length);
-		error = fs_exchange_plain(fs, call);
-	}
+	put(call, to_directory->id, 8);
+	put_name(call, name, length);
+	put_name(call, to, to_length);
+	error = fs_exchange_plain(fs, call);
 	forget_node(fs, file.id);
-	return call ? error : -EBUSY;
-}
-
-static void release(struct file_tree *tree)
-{
-	struct fs *fs = fs_of(tree);
-
-	page_free(fs, sizeof(*fs));
+	return error;
 }
 
 const struct file_ops fs_ops = {
@@ -378,5 +340,4 @@ const struct file_ops fs_ops = {
 	.remove = remove_name,
 	.rename = rename,
 	.forget = forget,
-	.release = release,
 };

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include <arch/clock.h>
-#include <arch/cpu.h>
 
 #include "iommu_impl.h"
 
@@ -81,7 +80,6 @@ static int ask(struct iommu *iommu, const void *request, uint32_t bytes, uint32_
 	uint8_t *answer = iommu->wire + WIRE_ANSWER;
 	struct virtio_iommu_req_tail *tail = (struct virtio_iommu_req_tail *)(answer + properties);
 	struct virtq_buf bufs[] = {{iommu->wire, bytes}, {answer, properties + sizeof(*tail)}};
-	uint64_t end = clock_ns() + VIRTIO_ANSWER_NS;
 	uint32_t written;
 
 	if (!iommu->vq || iommu->stuck)
@@ -90,14 +88,10 @@ static int ask(struct iommu *iommu, const void *request, uint32_t bytes, uint32_
 	memset(answer, 0xff, properties + sizeof(*tail));
 	if (virtq_add(iommu->vq, bufs, 1, 1, iommu))
 		return -EIO;
-	virtq_kick(iommu->vq);
-	while (!virtq_harvest(iommu->vq, &written)) {
-		if (iommu->vq->broken || clock_ns() > end) {
-			iommu->stuck = true;
-			virtio_device_broken(iommu->vdev, "requestq: no answer");
-			return -EIO;
-		}
-		cpu_relax();
+	if (!virtq_await(iommu->vq, &written, clock_ns() + VIRTIO_ANSWER_NS)) {
+		iommu->stuck = true;
+		virtio_device_broken(iommu->vdev, "requestq: no answer");
+		return -EIO;
 	}
 	/* "Device operations": a used length of zero is a failure */
 	return written < properties + sizeof(*tail) ? -EIO : errno_of(READ_ONCE(tail->status));

@@ -7,8 +7,8 @@
 #include <base/endian.h>
 #include <base/page.h>
 #include <class/rtc.h>
+#include <virtio/call.h>
 #include <virtio/ids.h>
-#include <virtio/request.h>
 
 enum { VIRTIO_RTC_F_ALARM = 0 };
 enum {

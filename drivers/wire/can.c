@@ -11,8 +11,8 @@
 #include <base/log.h>
 #include <base/page.h>
 #include <class/can.h>
+#include <virtio/call.h>
 #include <virtio/ids.h>
-#include <virtio/request.h>
 
 enum { VIRTIO_CAN_F_CAN_CLASSIC, VIRTIO_CAN_F_CAN_FD, VIRTIO_CAN_F_RTR_FRAMES, VIRTIO_CAN_F_LATE_TX_ACK };
 enum { CAN_TX = 0x0001, CAN_RX = 0x0101, SET_CTRL_MODE_START = 0x0201, SET_CTRL_MODE_STOP = 0x0202 };

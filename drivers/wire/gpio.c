@@ -12,8 +12,8 @@
 #include <base/log.h>
 #include <base/page.h>
 #include <class/wire.h>
+#include <virtio/call.h>
 #include <virtio/ids.h>
-#include <virtio/request.h>
 
 enum { VIRTIO_GPIO_F_IRQ = 0 };
 enum { MSG_GET_LINE_NAMES = 1, MSG_GET_DIRECTION, MSG_SET_DIRECTION, MSG_GET_VALUE, MSG_SET_VALUE, MSG_SET_IRQ_TYPE };

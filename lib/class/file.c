@@ -15,7 +15,7 @@
 
 #define LINKS_MAX 8
 
-static struct class_list trees;
+struct class_list file_trees;
 
 static struct file_tree *tree_of(struct class_node *node) { return node ? container_of(node, struct file_tree, node) : NULL; }
 
@@ -23,14 +23,14 @@ struct file_tree *file_tree_next(struct file_tree *tree) { return tree_of(tree->
 
 static struct file_tree *find(const char *name, size_t length)
 {
-	for (struct file_tree *tree = tree_of(trees.first); tree; tree = file_tree_next(tree))
+	for (struct file_tree *tree = tree_of(file_trees.first); tree; tree = file_tree_next(tree))
 		if ((!strncmp(tree->node.name, name, length) && !tree->node.name[length]) ||
 		    (*tree->tag && !strncmp(tree->tag, name, length) && !tree->tag[length]))
 			return tree;
 	return NULL;
 }
 
-struct file_tree *file_tree_find(const char *name) { return name ? find(name, strlen(name)) : tree_of(trees.first); }
+struct file_tree *file_tree_find(const char *name) { return name ? find(name, strlen(name)) : tree_of(file_trees.first); }
 
 struct file_tree *file_tree_of(const char *path, const char **rest)
 {
@@ -49,7 +49,7 @@ static void leave(struct file_tree *tree)
 {
 	tree->users--;
 	if (tree->gone && !tree->users)
-		tree->ops->release(tree);
+		page_free(tree->owner, tree->owner_bytes);
 }
 
 static int enter(struct file_tree *tree)
@@ -423,15 +423,8 @@ int file_rename(struct file_tree *tree, const char *from, const char *to)
 
 /* ---- for drivers ---- */
 
-void file_tree_register(struct file_tree *tree)
+void file_tree_leave(struct file_tree *tree)
 {
-	tree->gone = false;
-	class_add(&trees, &tree->node);
-}
-
-void file_tree_unregister(struct file_tree *tree)
-{
-	class_remove(&trees, &tree->node);
 	tree->users++;
 	tree->gone = true;
 	leave(tree);

@@ -62,18 +62,21 @@ struct file_ops {
 	int (*remove)(const struct file *directory, const char *name, size_t length, bool is_directory);
 	int (*rename)(const struct file *directory, const char *name, size_t length, const struct file *to_directory,
 	              const char *to, size_t to_length);
-	void (*forget)(struct file *file);       /* done with it; does not wait */
-	void (*release)(struct file_tree *tree); /* unregistered, and nobody uses it any more: free its memory */
+	void (*forget)(struct file *file); /* done with it; does not wait */
 };
 
 struct file_tree {
 	struct class_node node; /* "9p0", "fs0" */
 	const struct file_ops *ops;
+	void *owner; /* the driver's, with this in it: from page_alloc(), freed when the last user is done */
+	size_t owner_bytes;
 	char tag[64]; /* the host's name for it; "" */
 	bool gone;
 	unsigned users; /* calls under way and open files */
 	struct file files[FILE_OPEN_MAX];
 };
+
+extern struct class_list file_trees;
 
 /* ---- for programs ---- */
 struct file_tree *file_tree_find(const char *name); /* by name or tag; NULL: the first */
@@ -97,10 +100,9 @@ void file_close(struct file *file);
 [[nodiscard]] int file_rename(struct file_tree *tree, const char *from, const char *to);
 
 /* ---- for drivers ---- */
-void file_tree_register(struct file_tree *tree);
-void file_tree_unregister(struct file_tree *tree); /* release() follows, at once or when the last user is done */
-void file_tree_reset(struct file_tree *tree);      /* what is open is stale */
-int file_error(uint32_t linux_errno);              /* what a server says, as ours: negative */
-enum file_kind file_kind_of_mode(uint32_t mode);   /* a Unix mode */
+void file_tree_leave(struct file_tree *tree);    /* in remove(): its owner goes, at once or with the last user */
+void file_tree_reset(struct file_tree *tree);    /* what is open is stale */
+int file_error(uint32_t linux_errno);            /* what a server says, as ours: negative */
+enum file_kind file_kind_of_mode(uint32_t mode); /* a Unix mode */
 
 #endif
