@@ -111,6 +111,9 @@ void stack_guards(void);                        /* unmap the boot CPU's guard pa
 /* panic.c */
 [[gnu::noreturn]] void panic_trap(const struct trap_frame *frame);
 
+/* guard.c: does not return when the trap is of a program inside the fence of <arch/guard.h>; `name` is the trap's */
+void guard_trap(const struct trap_frame *frame, const char *name);
+
 /* symbols.c: the function that holds `address` and its start; NULL: unknown */
 const char *symbol_find(uint64_t address, uint64_t *start);
 

@@ -204,6 +204,7 @@ void panic_trap(const struct trap_frame *f)
 	const struct stack *stack = stack_of(read_cr2());
 	const char *name = f->vector < ARRAY_SIZE(exception_names) ? exception_names[f->vector] : NULL;
 
+	guard_trap(f, name);
 	enter();
 	if (f->vector == VECTOR_DOUBLE_FAULT && stack && read_cr2() - (uintptr_t)stack->low < STACK_GUARD) {
 		print("stack overflow (double fault)");

@@ -1,13 +1,11 @@
 /*
  * The interpreter's start, and what others ask it: devices, resources, the routing of PCI's interrupts, events.
  *
- * A firmware's program is not trusted to end: a loop is ended after some thousand turns, and after a few of those nothing more is waited
- * for. ACPICA says nothing by itself; for each request that fails, however deep in the firmware's calls, there is one line here.
+ * A firmware's program is not trusted to end, and the interpreter is not trusted with it: see inside.h.
  */
 #include <base/aml.h>
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <acpi/acpi.h>
@@ -17,6 +15,7 @@
 #include <base/log.h>
 #include <base/util.h>
 
+#include "inside.h"
 #include "osl.h"
 
 #define PATH_MAX 64
@@ -24,50 +23,24 @@
 #define EVENT_DEVICE "ACPI0013"
 #define NOTIFY_PRESSED 0x80
 
-/* ---- failures ---- */
-
-static bool reported; /* of the request that runs */
-
-static acpi_status report(acpi_status status, const char *what, unsigned length)
-{
-	if (!reported)
-		log_warn("acpi: AML, %.*s: %s", (int)length, what, acpi_format_exception(status));
-	reported = true;
-	return status;
-}
-
-/* ACPICA calls it for each method that an error goes through, the innermost first. */
-static acpi_status on_exception(acpi_status status, acpi_name name, uint16_t opcode, uint32_t offset, void *context)
-{
-	(void)opcode;
-	(void)offset;
-	(void)context;
-	if (status == AE_AML_LOOP_TIMEOUT && !reported)
-		osl_loops++;
-	return report(status, name ? (const char *)&name : "at its load", name ? sizeof(name) : 11);
-}
-
-/* The function that sets it is only there for the fixed hardware. */
-extern acpi_exception_handler acpi_gbl_exception_handler;
-
 static const char *path_of(aml_device device, char path[PATH_MAX])
 {
 	struct acpi_buffer buffer = {.length = PATH_MAX, .pointer = path};
 
-	if (ACPI_FAILURE(acpi_get_name(device, ACPI_FULL_PATHNAME, &buffer)))
+	if (ACPI_FAILURE(INSIDE(acpi_get_name(device, ACPI_FULL_PATHNAME, &buffer))))
 		strcpy(path, "?");
 	return path;
 }
 
-/* Evaluate an object that may be missing. NULL: missing, failed (a line says so), or nothing. To be freed. */
+/* Evaluate an object that may be missing. NULL: missing, failed (a line says so), or nothing. For let_go(). */
 static union acpi_object *evaluate(aml_device device, const char *name, struct acpi_object_list *arguments)
 {
 	struct acpi_buffer result = {.length = ACPI_ALLOCATE_BUFFER};
 	char path[PATH_MAX];
 	acpi_status status;
 
-	reported = false;
-	status = acpi_evaluate_object(device, (acpi_string)(uintptr_t)name, arguments, &result);
+	next_request();
+	status = INSIDE(acpi_evaluate_object(device, (acpi_string)(uintptr_t)name, arguments, &result));
 	if (ACPI_SUCCESS(status))
 		return result.pointer;
 	if (status != AE_NOT_FOUND) {
@@ -77,14 +50,23 @@ static union acpi_object *evaluate(aml_device device, const char *name, struct a
 	return NULL;
 }
 
+static void let_go(void *result)
+{
+	if (!given_up)
+		acpi_os_free(result);
+}
+
 static void call(aml_device device, const char *name, uint64_t argument)
 {
 	union acpi_object number = {.integer = {.type = ACPI_TYPE_INTEGER, .value = argument}};
 
-	free(evaluate(device, name, &(struct acpi_object_list){.count = 1, .pointer = &number}));
+	let_go(evaluate(device, name, &(struct acpi_object_list){.count = 1, .pointer = &number}));
 }
 
 /* ---- start ---- */
+
+/* The function that sets it is only there for the fixed hardware. */
+extern acpi_exception_handler acpi_gbl_exception_handler;
 
 /* Tables with more AML, beside the DSDT. One by one: what is wrong with one is not the others' fault. */
 static void load_more(void)
@@ -94,8 +76,10 @@ static void load_more(void)
 	for (unsigned i = 0; (table = acpi_table("SSDT", i)) != NULL; i++) {
 		acpi_status status;
 
-		reported = false;
+		next_request();
+		osl_begin();
 		status = acpi_load_table((struct acpi_table_header *)(uintptr_t)table, NULL);
+		report_first();
 		if (ACPI_FAILURE(status))
 			report(status, table->oem_table_id, sizeof(table->oem_table_id));
 	}
@@ -107,7 +91,7 @@ static acpi_status start(void)
 
 	acpi_gbl_max_loop_iterations = OSL_LOOP_SECONDS;
 	status = acpi_initialize_subsystem();
-	acpi_gbl_exception_handler = on_exception;
+	acpi_gbl_exception_handler = inside_exception;
 	if (ACPI_SUCCESS(status))
 		status = acpi_initialize_tables(NULL, 0, TRUE);
 	if (ACPI_SUCCESS(status))
@@ -116,7 +100,7 @@ static acpi_status start(void)
 		load_more();
 	if (ACPI_SUCCESS(status))
 		status = acpi_enable_subsystem(ACPI_FULL_INITIALIZATION);
-	reported = false;
+	next_request();
 	if (ACPI_SUCCESS(status))
 		status = acpi_initialize_objects(ACPI_FULL_INITIALIZATION);
 	return status;
@@ -130,40 +114,47 @@ bool aml_interpreter_start(void)
 		acpi_status status = AE_NO_ACPI_TABLES;
 
 		if (acpi_table("FACP", 0) && acpi_table("DSDT", 0))
-			status = osl_make_root() ? start() : AE_NO_MEMORY;
+			status = osl_make_root() ? INSIDE(start()) : AE_NO_MEMORY;
 		state = ACPI_SUCCESS(status) ? RUNS : FAILED;
-		if (state == FAILED && acpi_table_at(0))
+		if (state == FAILED && acpi_table_at(0) && !given_up)
 			log_warn("acpi: AML cannot be used: %s", acpi_format_exception(status));
 		/* Interrupts arrive at I/O APICs, where there are such. */
 		if (state == RUNS)
 			call(ACPI_ROOT_OBJECT, "_PIC", 1);
 	}
-	return state == RUNS;
+	return state == RUNS && !given_up;
 }
 
 /* ---- devices ---- */
 
+#define DEVICES_MAX 128 /* of one id */
+
 struct search {
-	void (*found)(aml_device device, void *context);
-	void *context;
+	aml_device found[DEVICES_MAX];
+	unsigned count;
 };
 
 static acpi_status on_device(acpi_handle device, uint32_t level, void *context, void **result)
 {
-	const struct search *search = context;
+	struct search *search = context;
 
 	(void)level;
 	(void)result;
-	search->found(device, search->context);
+	if (search->count == DEVICES_MAX)
+		return AE_LIMIT;
+	search->found[search->count++] = device;
 	return AE_OK;
 }
 
 void aml_each(const char *id, void (*found)(aml_device device, void *context), void *context)
 {
-	struct search search = {found, context};
+	struct search search = {.count = 0};
 
-	reported = false;
-	acpi_get_devices(id, on_device, &search, NULL);
+	next_request();
+	if (INSIDE(acpi_get_devices(id, on_device, &search, NULL)) == AE_LIMIT)
+		report(AE_LIMIT, id, UINT8_MAX);
+	for (unsigned i = 0; i < search.count && !given_up; i++)
+		found(search.found[i], context);
 }
 
 int aml_number(aml_device device, const char *name, uint64_t *value)
@@ -173,7 +164,7 @@ int aml_number(aml_device device, const char *name, uint64_t *value)
 
 	if (!error)
 		*value = object->integer.value;
-	free(object);
+	let_go(object);
 	return error;
 }
 
@@ -182,7 +173,7 @@ aml_device aml_child(aml_device device, uint32_t address)
 	acpi_handle child = NULL;
 	uint64_t value;
 
-	while (ACPI_SUCCESS(acpi_get_next_object(ACPI_TYPE_DEVICE, device, child, &child)))
+	while (ACPI_SUCCESS(INSIDE(acpi_get_next_object(ACPI_TYPE_DEVICE, device, child, &child))))
 		if (aml_number(child, METHOD_NAME__ADR, &value) == 0 && value == address)
 			return child;
 	return NULL;
@@ -264,8 +255,8 @@ int aml_resources(aml_device device, struct aml_resource *out, unsigned max)
 	char path[PATH_MAX];
 	acpi_status status;
 
-	reported = false;
-	status = acpi_walk_resources(device, METHOD_NAME__CRS, on_resource, &taking);
+	next_request();
+	status = INSIDE(acpi_walk_resources(device, METHOD_NAME__CRS, on_resource, &taking));
 	if (ACPI_FAILURE(status) && (status != AE_NOT_FOUND || reported)) {
 		path_of(device, path);
 		report(status, path, sizeof(path));
@@ -321,18 +312,18 @@ static int set_link(aml_device link, unsigned *gsi, enum irq_trigger *trigger)
 	struct link_setting setting = {.end = {.type = ACPI_RESOURCE_TYPE_END_TAG, .length = sizeof(setting.end)}};
 	struct acpi_buffer buffer = {.length = sizeof(setting), .pointer = &setting};
 
-	reported = false;
-	acpi_walk_resources(link, METHOD_NAME__PRS, first_line, &setting);
-	if (!setting.line.length || ACPI_FAILURE(acpi_set_current_resources(link, &buffer)))
+	next_request();
+	if (ACPI_FAILURE(INSIDE(acpi_walk_resources(link, METHOD_NAME__PRS, first_line, &setting))) || !setting.line.length ||
+	    ACPI_FAILURE(INSIDE(acpi_set_current_resources(link, &buffer))))
 		return -ENOENT;
 	return link_line(link, gsi, trigger);
 }
 
 static int follow_link(aml_device bus, const char *name, unsigned *gsi, enum irq_trigger *trigger)
 {
-	acpi_handle link;
+	acpi_handle link = NULL;
 
-	if (ACPI_FAILURE(acpi_get_handle(bus, (acpi_string)(uintptr_t)name, &link)))
+	if (ACPI_FAILURE(INSIDE(acpi_get_handle(bus, (acpi_string)(uintptr_t)name, &link))))
 		return -ENOENT;
 	return link_line(link, gsi, trigger) == 0 ? 0 : set_link(link, gsi, trigger);
 }
@@ -350,10 +341,10 @@ static const struct acpi_pci_routing_table *routes_of(aml_device bus)
 	for (unsigned i = 0; i < ARRAY_SIZE(kept); i++)
 		if (kept[i].bus == bus)
 			return kept[i].routes;
-	reported = false;
-	if (ACPI_FAILURE(acpi_get_irq_routing_table(bus, &buffer)))
+	next_request();
+	if (ACPI_FAILURE(INSIDE(acpi_get_irq_routing_table(bus, &buffer))))
 		buffer.pointer = NULL;
-	free(kept[next].routes);
+	let_go(kept[next].routes);
 	kept[next].bus = bus;
 	kept[next].routes = buffer.pointer;
 	next = (next + 1) % ARRAY_SIZE(kept);
@@ -362,7 +353,7 @@ static const struct acpi_pci_routing_table *routes_of(aml_device bus)
 
 int aml_intx(aml_device bus, unsigned pci_device, unsigned pin, unsigned *gsi, enum irq_trigger *trigger)
 {
-	const struct acpi_pci_routing_table *route = routes_of(bus);
+	const struct acpi_pci_routing_table *route = given_up ? NULL : routes_of(bus);
 
 	for (; route && route->length; route = (const void *)((const char *)route + route->length)) {
 		if (route->address >> 16 != pci_device || route->pin != pin)
@@ -390,6 +381,7 @@ struct event_line {
 static struct event_line event_lines[EVENT_LINES_MAX];
 static unsigned event_line_count;
 static void (*button_pressed)(void);
+static bool pressed;
 
 static void on_notify(acpi_handle device, uint32_t value, void *context)
 {
@@ -400,10 +392,20 @@ static void on_notify(acpi_handle device, uint32_t value, void *context)
 	if (value != NOTIFY_PRESSED || ACPI_FAILURE(acpi_get_object_info(device, &info)))
 		return;
 	button = info->valid & ACPI_VALID_HID && strcmp(info->hardware_id.string, POWER_BUTTON) == 0;
-	free(info);
-	if (button)
-		button_pressed();
+	acpi_os_free(info);
+	pressed |= button;
 }
+
+static void on_later(struct event *event)
+{
+	(void)event;
+	(void)INSIDE((osl_run_later(), AE_OK));
+	if (pressed)
+		button_pressed();
+	pressed = false;
+}
+
+struct event osl_later = {.run = on_later};
 
 static void on_event(struct event *event)
 {
@@ -437,6 +439,6 @@ static void listen_to(aml_device device, void *context)
 void aml_listen(void (*button)(void))
 {
 	button_pressed = button;
-	if (ACPI_SUCCESS(acpi_install_notify_handler(ACPI_ROOT_OBJECT, ACPI_ALL_NOTIFY, on_notify, NULL)))
+	if (ACPI_SUCCESS(INSIDE(acpi_install_notify_handler(ACPI_ROOT_OBJECT, ACPI_ALL_NOTIFY, on_notify, NULL))))
 		aml_each(EVENT_DEVICE, listen_to, NULL);
 }

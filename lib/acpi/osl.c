@@ -6,14 +6,13 @@
  *
  * AML may reach device registers, and memory of the firmware's. RAM that is ours is out of its reach.
  */
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <acpi/acpi.h>
 
 #include <arch/clock.h>
 #include <arch/cpu.h>
+#include <arch/guard.h>
 #include <arch/mmio.h>
 #include <arch/mmu.h>
 #include <arch/platform.h>
@@ -124,11 +123,31 @@ acpi_status acpi_os_physical_table_override(struct acpi_table_header *former, ac
 	return AE_OK;
 }
 
-/* ---- memory ---- */
+/* ---- bounds ---- */
 
-void *acpi_os_allocate(acpi_size size) { return malloc(size); }
+/*
+ * No time is looked at, for the host may be busy. Each loop of AML has its bound (acpi_os_get_timer()); what calls itself again and again
+ * without one is seen by how often it comes here, and is ended with the interpreter. What nests deep is not given the memory to nest deeper.
+ */
+#define TURNS_MAX 0x200000u
+#define STACK_MAX 0xc000u
 
-void acpi_os_free(void *memory) { free(memory); }
+static unsigned turns;
+static uintptr_t stack;
+
+void osl_begin(void)
+{
+	turns = 0;
+	stack = (uintptr_t)__builtin_frame_address(0);
+}
+
+void osl_turn(void)
+{
+	if (++turns > TURNS_MAX)
+		guard_fall("it does not end");
+}
+
+bool osl_stack_is_low(void) { return stack - (uintptr_t)__builtin_frame_address(0) > STACK_MAX; }
 
 /* ---- nobody else is there ---- */
 
@@ -156,7 +175,7 @@ void acpi_os_release_lock(acpi_spinlock lock, acpi_cpu_flags flags)
 
 acpi_status acpi_os_create_semaphore(uint32_t max, uint32_t initial, acpi_semaphore *handle)
 {
-	uint32_t *units = malloc(sizeof(*units));
+	uint32_t *units = acpi_os_allocate(sizeof(*units));
 
 	(void)max;
 	if (!units)
@@ -168,7 +187,7 @@ acpi_status acpi_os_create_semaphore(uint32_t max, uint32_t initial, acpi_semaph
 
 acpi_status acpi_os_delete_semaphore(acpi_semaphore handle)
 {
-	free(handle);
+	acpi_os_free(handle);
 	return AE_OK;
 }
 
@@ -177,6 +196,7 @@ acpi_status acpi_os_wait_semaphore(acpi_semaphore handle, uint32_t units, uint16
 	uint32_t *left = handle;
 
 	(void)timeout;
+	osl_turn(); /* whoever makes an object comes here for the lock of those */
 	if (*left < units)
 		return AE_TIME;
 	*left -= units;
@@ -197,9 +217,8 @@ static struct {
 } later[LATER_MAX];
 static unsigned later_count;
 
-static void run_later(struct event *event)
+void osl_run_later(void)
 {
-	(void)event;
 	for (unsigned i = 0; i < later_count; i++)
 		later[i].function(later[i].context);
 	later_count = 0;
@@ -207,14 +226,12 @@ static void run_later(struct event *event)
 
 acpi_status acpi_os_execute(acpi_execute_type type, acpi_osd_exec_callback function, void *context)
 {
-	static struct event event = {.run = run_later};
-
 	(void)type;
 	if (later_count == LATER_MAX)
 		return AE_NO_MEMORY;
 	later[later_count].function = function;
 	later[later_count++].context = context;
-	event_mark(&event);
+	event_mark(&osl_later);
 	return AE_OK;
 }
 
@@ -239,16 +256,15 @@ void acpi_os_sleep(uint64_t ms) { wait(MIN(ms, WAIT_MAX_NS / NS_PER_MS) * NS_PER
 void acpi_os_stall(uint32_t us) { wait(us * NS_PER_US); }
 
 /*
- * ACPICA ends a loop by this time, of which it asks once a turn. A loop that computes much is not one that does not end, however busy the
- * host: so each question makes the time a little later, and it is turns that are counted, really. Once a few loops were ended, time flies: all
- * together they may not take long.
+ * ACPICA ends a loop by this time, of which it asks once a turn, and so does AML. A loop that computes much is not one that does not end, however
+ * busy the host: so it is turns that are counted. Once a few loops were ended, time flies: all together they may not take long.
  */
 uint64_t acpi_os_get_timer(void)
 {
-	static uint64_t skipped;
+	static uint64_t now; /* ns */
 
-	skipped += OSL_LOOP_SECONDS * NS_PER_S / (osl_loops < OSL_LOOPS_MAX ? LOOP_TURNS_MAX : 2);
-	return (clock_ns() + skipped) / TIMER_NS;
+	now += OSL_LOOP_SECONDS * NS_PER_S / (osl_loops < OSL_LOOPS_MAX ? LOOP_TURNS_MAX : 2);
+	return now / TIMER_NS;
 }
 
 unsigned osl_loops;

@@ -6,11 +6,26 @@
 
 #include <stdbool.h>
 
+#include <base/event.h>
+
 /* Lay out the root table that acpi_os_get_root_pointer() gives. False: no memory. */
 bool osl_make_root(void);
 
-/* A loop may take so long, and what osl.c counts for each turn; how many were ended because they took longer. */
-#define OSL_LOOP_SECONDS 30
+/* Before ACPICA is entered: what it may use up begins anew. Inside, for osl.c and memory.c: one of the turns that are counted is taken; nothing
+ * should nest deeper. */
+void osl_begin(void);
+void osl_turn(void);
+bool osl_stack_is_low(void);
+
+/* All memory that ACPICA has, when it is entered no more. */
+void osl_free_all(void);
+
+/* Marked when AML left something to be done after it; what does that, inside. */
+extern struct event osl_later;
+void osl_run_later(void);
+
+/* What ACPICA is told that a loop may take, in the seconds of acpi_os_get_timer(); how many were ended because they took longer. */
+#define OSL_LOOP_SECONDS 1
 #define OSL_LOOPS_MAX 3
 extern unsigned osl_loops;
 

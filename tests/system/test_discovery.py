@@ -3,7 +3,6 @@
 import calendar
 import itertools
 import re
-import subprocess
 
 import pytest
 
@@ -144,65 +143,6 @@ def test_log_on_a_console_device(make_vm):
     text = path.read_text(encoding="utf-8", errors="replace")
     assert status == 33 and text.startswith("@vireo {\"event\":\"boot\"") and "@vireo {\"event\":\"end\",\"status\":0" in text, text
     assert not vm.log
-
-
-# ---- tables that are not right ----
-
-BROKEN = {
-    "loop": ("Device (BAD0) { Name (_HID, \"LNRO0005\") Method (_CRS) { While (One) { } Return (Buffer () { 0x79, 0 }) } }", "LOOP_TIMEOUT"),
-    "loop-at-load": ("While (One) { }", "LOOP_TIMEOUT"),
-    "loop-in-ini": ("Device (BAD0) { Name (_HID, \"TEST0001\") Name (_STA, 15) Method (_INI) { While (One) { } } }", "LOOP_TIMEOUT"),
-    "missing": ("Device (BAD0) { Name (_HID, \"LNRO0005\") Method (_CRS) { Return (\\NONE) } External (\\NONE) }", "NOT_FOUND"),
-    "no-resources": ("Device (BAD0) { Name (_HID, \"LNRO0005\") Name (_CRS, Buffer () { 0x79, 0 }) }", "without registers"),
-    "over-ram": ("Device (BAD0) { Name (_HID, \"LNRO0005\") Name (_CRS, ResourceTemplate () { Memory32Fixed (ReadWrite, 0x200000, 0x200) "
-                 "Interrupt (ResourceConsumer, Level, ActiveHigh, Exclusive) { 5 } }) }", "over RAM"),
-    "region-in-ram": ("OperationRegion (RAM0, SystemMemory, 0x100000, 0x1000) Field (RAM0, DWordAcc, NoLock, Preserve) { WORD, 32 } "
-                      "Device (BAD0) { Name (_HID, \"LNRO0005\") Method (_CRS) { Store (0, WORD) Return (Buffer () { 0x79, 0 }) } }", "_CRS: "),
-    "no-line": ("Device (BAD0) { Name (_HID, \"LNRO0005\") Name (_CRS, ResourceTemplate () { Memory32Fixed (ReadWrite, 0xfeb01000, 0x200) "
-                "Interrupt (ResourceConsumer, Level, ActiveHigh, Exclusive) { 200 } }) }", "no interrupt line 200"),
-}
-
-
-def compile_table(directory, code):
-    """An SSDT of that code below \\_SB, by iasl."""
-    source, table = directory / "ssdt.asl", directory / "ssdt.aml"
-    source.write_text(f'DefinitionBlock ("ssdt.aml", "SSDT", 2, "TEST", "BROKEN", 1) {{ Scope (\\_SB) {{ {code} }} }}\n', encoding="ascii")
-    done = subprocess.run(["iasl", "-f", "-p", str(table.with_suffix("")), str(source)], capture_output=True, text=True)
-    assert table.exists(), done.stdout + done.stderr
-    return table
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_broken_aml(make_vm, tmp_path, name):
-    """One line about it; the device that the machine's own tables tell of works."""
-    code, fragment = BROKEN[name]
-    vm = make_vm("q35", words="virtio.irq=intx").rng()  # which takes AML
-    vm.args += ["-acpitable", f"file={compile_table(tmp_path, code)}"]
-    vm.run()
-    vm.working("rng0")
-    lines = vm.warnings("acpi|mmio|irq")
-    lines = [line for line in lines if "virtio-rng" not in line]
-    vm.check(len(lines) == 1 and fragment in lines[0], f"not one line with {fragment}: {lines}")
-
-
-@pytest.mark.parametrize("break_it, fragment", [("sum", "checksum"), ("cut", ".")])
-def test_broken_tables(make_vm, tmp_path, break_it, fragment):
-    """A table with a bad sum, one whose code ends too early."""
-    vm = make_vm("q35", words="virtio.irq=intx").rng()
-    table = bytearray(compile_table(tmp_path, 'Device (BAD0) { Name (_HID, "LNRO0005") Name (_CRS, Buffer () { 0x79, 0 }) }').read_bytes())
-    path = tmp_path / "table"
-    if break_it == "sum":
-        table[-1] ^= 1
-    else:
-        table = table[:-9]
-    if break_it != "sum":
-        table[4:8] = len(table).to_bytes(4, "little")
-        table[9] = 0
-        table[9] = -sum(table) & 255
-    path.write_bytes(table)
-    vm.args += ["-acpitable", f"file={path}"]  # a header is in it: QEMU keeps all of it but the sum, which it makes right
-    vm.run()
-    vm.working("rng0")
 
 
 # ---- the power button, the time ----
