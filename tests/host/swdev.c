@@ -130,6 +130,8 @@ static uint8_t suspend_or_resume(struct swdev *dev, uint8_t status)
 	}
 	if (dev->status & ST_DRIVER_OK) {
 		swdev_look(dev, false);
+		for (unsigned i = 0; i < dev->queue_count; i++)
+			dev->queues[i].left = dev->queues[i].enabled && swdev_ring(&dev->queues[i])->pending(&dev->queues[i]);
 		dev->config_change_waits = false;
 	}
 	return status & (uint8_t)~ST_DRIVER_OK;

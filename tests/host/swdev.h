@@ -125,6 +125,7 @@ struct swdev_queue {
 	unsigned in_flight, slots_in_flight;
 	uint8_t *busy; /* per descriptor (split) or buffer id (packed) */
 	bool notified, used_unsignalled;
+	bool left;       /* of buffers that were there when the device was suspended, some were not served */
 	uint32_t lie_id; /* what a lie remembers */
 
 	struct swdev_chain *ready, **ready_tail; /* taken, not served */

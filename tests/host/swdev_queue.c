@@ -257,7 +257,7 @@ void swdev_look(struct swdev *dev, bool idle)
 	if (dev->lie && dev->lie->at_look)
 		dev->lie->at_look(dev);
 	for (unsigned i = 0; dev->status & ST_SUSPEND && i < dev->queue_count; i++)
-		if (dev->queues[i].enabled && swdev_ring(&dev->queues[i])->pending(&dev->queues[i]))
+		if (dev->queues[i].enabled && !dev->queues[i].left && swdev_ring(&dev->queues[i])->pending(&dev->queues[i]))
 			swdev_violation(dev, "queue %u: buffers were made available while it is suspended", i);
 	if (!(dev->status & ST_DRIVER_OK) || dev->status & (ST_FAILED | ST_NEEDS_RESET) || dev->dead)
 		return;
