@@ -147,6 +147,7 @@ static int probe(struct virtio_device *vdev)
 		pmem->free = flush;
 	}
 	virtio_requestq_init(&pmem->requestq);
+	pmem->requestq.again = true;
 	event_init(&pmem->copied_event, copied);
 	pmem->queues[0] = &pmem->queue;
 	pmem->block = (struct block_device){.ops = &ops,
@@ -184,14 +185,12 @@ static int start(struct virtio_device *vdev)
 	int error = map(vdev, pmem);
 
 	if (!error)
-		error = virtio_queues_create(vdev, 1, &spec);
+		error = virtio_service_start(vdev, 1, &spec);
 	if (!error)
 		error = block_register(&pmem->block, pmem->queues, 1);
 	if (error)
 		return error;
-	virtio_requestq_start(&pmem->requestq, vdev->queues[0]);
 	pmem->running = true;
-	virtio_driver_ok(vdev);
 	block_pump(&pmem->queue);
 	return 0;
 }
@@ -201,7 +200,7 @@ static void stop(struct virtio_device *vdev)
 	struct pmem *pmem = vdev->driver_data;
 
 	pmem->running = false;
-	virtio_requestq_drain(&pmem->requestq, false);
+	virtio_service_stop(vdev);
 	if (pmem->block.node.listed) /* what was copied is there */
 		copied(&pmem->copied_event);
 }
@@ -217,18 +216,6 @@ static void remove(struct virtio_device *vdev)
 	page_free(pmem, sizeof(*pmem));
 }
 
-static void queue_drain(struct virtio_device *vdev, struct virtq *vq)
-{
-	(void)vdev;
-	virtio_requestq_drain(vq->context, true);
-}
-
-static void queue_refill(struct virtio_device *vdev, struct virtq *vq)
-{
-	(void)vdev;
-	virtio_requestq_start(vq->context, vq);
-}
-
 /* SHMEM_REGION is not accepted: then "the device MUST indicate the guest physical address" in start and size. */
 static const struct virtio_driver pmem_driver = {
 	.name = "virtio-pmem",
@@ -239,7 +226,7 @@ static const struct virtio_driver pmem_driver = {
 	.start = start,
 	.stop = stop,
 	.remove = remove,
-	.queue_drain = queue_drain,
-	.queue_refill = queue_refill,
+	.queue_drain = virtio_service_drain,
+	.queue_refill = virtio_service_refill,
 };
 VIRTIO_DRIVER(pmem_driver);

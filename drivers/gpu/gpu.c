@@ -144,6 +144,7 @@ static int probe(struct virtio_device *vdev)
 	gpu->cursor.id = SCANOUTS_MAX + 1;
 	virtio_requestq_init(&gpu->control.queue);
 	virtio_requestq_init(&gpu->pointer.queue);
+	gpu->control.queue.again = gpu->pointer.queue.again = true; /* each command says what shall be, so twice is as once */
 	for (uint32_t i = 0; i < count; i++) {
 		struct display *display = &gpu->displays[i];
 
@@ -178,14 +179,11 @@ static int start(struct virtio_device *vdev)
 		[CONTROLQ] = virtio_requestq_spec(&gpu->control.queue, "controlq", 2),
 		[CURSORQ] = virtio_requestq_spec(&gpu->pointer.queue, "cursorq", 2),
 	};
-	int error = virtio_queues_create(vdev, QUEUES, specs);
+	int error = virtio_service_start(vdev, QUEUES, specs);
 
 	if (error)
 		return error;
 	forget(gpu);
-	virtio_driver_ok(vdev);
-	virtio_requestq_start(&gpu->control.queue, vdev->queues[CONTROLQ]);
-	virtio_requestq_start(&gpu->pointer.queue, vdev->queues[CURSORQ]);
 	gpu_pump(gpu);
 	if (!loop_wait(&gpu->settled, START_NS))
 		return virtio_refuse(vdev, -ETIMEDOUT, "its displays do not come up");
@@ -194,27 +192,11 @@ static int start(struct virtio_device *vdev)
 	return 0;
 }
 
-static void stop(struct virtio_device *vdev)
-{
-	struct gpu *gpu = vdev->driver_data;
-
-	virtio_requestq_drain(&gpu->control.queue, false);
-	virtio_requestq_drain(&gpu->pointer.queue, false);
-}
-
-/* A command that a queue reset found under way goes out again: each says what shall be, so twice is as once. */
-static void queue_drain(struct virtio_device *vdev, struct virtq *vq)
-{
-	struct gpu *gpu = vdev->driver_data;
-
-	virtio_requestq_drain(vq->index == CONTROLQ ? &gpu->control.queue : &gpu->pointer.queue, true);
-}
-
 static void queue_refill(struct virtio_device *vdev, struct virtq *vq)
 {
 	struct gpu *gpu = vdev->driver_data;
 
-	virtio_requestq_start(vq->index == CONTROLQ ? &gpu->control.queue : &gpu->pointer.queue, vq);
+	virtio_service_refill(vdev, vq);
 	gpu_pump(gpu);
 }
 
@@ -258,9 +240,9 @@ static const struct virtio_driver gpu_driver = {
 	.config_size = sizeof(struct virtio_gpu_config),
 	.probe = probe,
 	.start = start,
-	.stop = stop,
+	.stop = virtio_service_stop,
 	.remove = remove,
-	.queue_drain = queue_drain,
+	.queue_drain = virtio_service_drain,
 	.queue_refill = queue_refill,
 	.config_changed = config_changed,
 };

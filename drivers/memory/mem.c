@@ -265,6 +265,7 @@ static int probe(struct virtio_device *vdev)
 		return -ENOMEM;
 	}
 	virtio_requestq_init(&mem->requestq);
+	mem->requestq.again = true; /* what shall be plugged, or not, is so the second time */
 	vdev->driver_data = mem;
 	return 0;
 }
@@ -273,16 +274,14 @@ static int start(struct virtio_device *vdev)
 {
 	struct mem *mem = vdev->driver_data;
 	struct virtq_spec spec = virtio_requestq_spec(&mem->requestq, "guest-request", 2);
-	int error = virtio_queues_create(vdev, 1, &spec);
+	int error = virtio_service_start(vdev, 1, &spec);
 
 	if (error)
 		return error;
-	virtio_requestq_start(&mem->requestq, vdev->queues[0]);
 	mem->running = true;
 	mem->check = 0;
 	/* "SHOULD issue UNPLUG ALL requests until successful if the device still has memory plugged and it is not in use" */
 	mem->clean = CONFIG(mem, plugged_size) == mem->region->plugged * mem->region->block_size;
-	virtio_driver_ok(vdev);
 	config_changed(vdev);
 	return 0;
 }
@@ -293,7 +292,7 @@ static void stop(struct virtio_device *vdev)
 
 	mem->running = false;
 	timer_stop(&mem->retry);
-	virtio_requestq_drain(&mem->requestq, false);
+	virtio_service_stop(vdev);
 	virtio_requestq_end(&mem->requestq);
 }
 
@@ -329,18 +328,6 @@ static void remove(struct virtio_device *vdev)
 	}
 }
 
-static void queue_drain(struct virtio_device *vdev, struct virtq *vq)
-{
-	(void)vdev;
-	virtio_requestq_drain(vq->context, true);
-}
-
-static void queue_refill(struct virtio_device *vdev, struct virtq *vq)
-{
-	(void)vdev;
-	virtio_requestq_start(vq->context, vq);
-}
-
 /* ACPI_PXM: there are no nodes here. PERSISTENT_SUSPEND: nothing here is ever suspended. */
 static const struct virtio_driver mem_driver = {
 	.name = "virtio-mem",
@@ -352,8 +339,8 @@ static const struct virtio_driver mem_driver = {
 	.start = start,
 	.stop = stop,
 	.remove = remove,
-	.queue_drain = queue_drain,
-	.queue_refill = queue_refill,
+	.queue_drain = virtio_service_drain,
+	.queue_refill = virtio_service_refill,
 	.config_changed = config_changed,
 };
 VIRTIO_DRIVER(mem_driver);
