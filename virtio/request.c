@@ -150,6 +150,12 @@ void virtio_request_submit(struct virtio_requestq *queue, struct virtio_request 
 	pump(queue);
 }
 
+void virtio_request_cancel(struct virtio_requestq *queue, struct virtio_request *request)
+{
+	if (withdraw(queue, request))
+		end(request, -EIO);
+}
+
 int virtio_request_wait(struct virtio_requestq *queue, struct virtio_request *request, uint64_t timeout_ns)
 {
 	if (loop_wait(&request->over, timeout_ns))

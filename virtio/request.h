@@ -52,6 +52,8 @@ void virtio_request_submit(struct virtio_requestq *queue, struct virtio_request 
 [[nodiscard]] int virtio_request_call(struct virtio_requestq *queue, struct virtio_request *request, uint64_t timeout_ns);
 /* The second half: for what virtio_request_submit() sent without a done(). */
 [[nodiscard]] int virtio_request_wait(struct virtio_requestq *queue, struct virtio_request *request, uint64_t timeout_ns);
+/* End it with -EIO, unless the device has it. */
+void virtio_request_cancel(struct virtio_requestq *queue, struct virtio_request *request);
 
 #define VIRTIO_ANSWER_NS UINT64_C(10000000000) /* then it is none */
 
