@@ -3,21 +3,22 @@
  *
  * Three queues. `pending` is where event_mark() puts events, also from interrupts, so it is touched with interrupts masked only.
  * A turn moves it in one step behind `batch` and runs that until it is empty: what a callback marks waits for the next turn, and
- * no source can starve the others. `deferred` works alike, at the turn's end.
+ * no source can starve the others. `deferred` works alike, at the turn's end. Kicks are a list of their own, run behind all that and, for
+ * those of between the turns, before the sleep: so what a program submits, waits for and is told the end of is one turn.
  *
  * The queues are global to the loop, not to a turn, because turns nest: a callback may wait for something that an event behind
- * it in the same batch brings about. The callbacks on the stack are a list of frames. An event that comes up inside its own
- * callback is not run but noted in its frame, and queued again when the callback has returned. The event itself is not touched
- * after its callback: that may have freed it.
+ * it in the same batch brings about. The turns on the stack, with the event whose callback each is in, are a list of frames. An event that
+ * comes up inside its own callback is not run but noted in its frame, and queued again when the callback has returned. The event itself is
+ * not touched after its callback: that may have freed it.
  *
  * Each CPU has a loop of its own, which nobody else touches, but for two words: `posts`, a list to which the other CPUs push events
  * of this one (the owner takes it whole), and `sleeping`. Whoever posts looks at `sleeping` after his push, the owner looks at
  * `posts` after it has said that it sleeps, and a full barrier stands between on both sides: one of them sees the other. Only a CPU
  * that sleeps, or is about to, is sent an interrupt. The model is lib/model/post.pml.
  *
- * Sleep loses no wake-up: with interrupts masked the pending queue is looked at once more, and cpu_idle() unmasks and sleeps in
- * one step. The clock's interrupt is armed only there, and only when none that comes earlier is armed: arming is an exit to the
- * hypervisor.
+ * Sleep loses no wake-up: the pending queue is looked at with interrupts masked, and cpu_idle() unmasks and sleeps in one step. The
+ * clock's interrupt is armed only there, and only when none that comes earlier is armed: arming is an exit to the hypervisor. The clock
+ * is read before a sleep, or else behind a turn's events, not both: it takes longer than the turn's own work.
  */
 #include <base/event.h>
 
@@ -34,13 +35,14 @@ struct queue {
 };
 
 struct frame {
-	struct event *event; /* whose callback is running; NULL: cancelled meanwhile */
+	struct event *event; /* whose callback is running; NULL: none, or cancelled meanwhile */
 	struct frame *outer;
 	bool again;
 };
 
 struct loop {
-	struct queue pending, batch, deferred, deferred_batch;
+	struct queue pending, batch, deferred;
+	struct event *kicks;
 	struct frame *frames; /* innermost first */
 	struct poller *pollers;
 	struct timer *timers; /* earliest first */
@@ -58,7 +60,7 @@ static struct loop *this_loop(void) { return &loops[cpu_index()]; }
 void loop_init(void)
 {
 	for (struct loop *loop = loops; loop < loops + CPU_MAX; loop++) {
-		struct queue *queues[] = {&loop->pending, &loop->batch, &loop->deferred, &loop->deferred_batch};
+		struct queue *queues[] = {&loop->pending, &loop->batch, &loop->deferred};
 
 		*loop = (struct loop){0};
 		for (unsigned i = 0; i < ARRAY_SIZE(queues); i++)
@@ -84,17 +86,25 @@ static void queue_move(struct queue *to, struct queue *from)
 	from->tail = &from->first;
 }
 
-static bool queue_remove(struct queue *queue, const struct event *event)
+/* The link that pointed to it, or NULL. */
+static struct event **list_remove(struct event **list, const struct event *event)
 {
-	for (struct event **at = &queue->first; *at; at = &(*at)->next) {
-		if (*at == event) {
-			*at = event->next;
-			if (!*at)
-				queue->tail = at;
-			return true;
+	for (; *list; list = &(*list)->next) {
+		if (*list == event) {
+			*list = event->next;
+			return list;
 		}
 	}
-	return false;
+	return NULL;
+}
+
+static bool queue_remove(struct queue *queue, const struct event *event)
+{
+	struct event **at = list_remove(&queue->first, event);
+
+	if (at && !*at)
+		queue->tail = at;
+	return at;
 }
 
 /* Hand another CPU's event over to it. */
@@ -154,10 +164,17 @@ void event_mark(struct event *event)
 
 void event_defer(struct event *event)
 {
-	if (unlikely(event->cpu != cpu_index()))
+	struct loop *loop = this_loop();
+
+	if (unlikely(event->cpu != cpu_index())) {
 		post(event);
-	else if (!event->marked)
-		queue_push(&this_loop()->deferred, event);
+	} else if (!event->marked && event->kick) {
+		event->marked = true;
+		event->next = loop->kicks;
+		loop->kicks = event;
+	} else if (!event->marked) {
+		queue_push(&loop->deferred, event);
+	}
 }
 
 void event_cancel(struct event *event)
@@ -174,7 +191,7 @@ void event_cancel(struct event *event)
 	}
 	if (event->marked && !queue_remove(&loop->pending, event) && !queue_remove(&loop->batch, event) &&
 	    !queue_remove(&loop->deferred, event))
-		queue_remove(&loop->deferred_batch, event);
+		list_remove(&loop->kicks, event);
 	event->marked = false;
 	cpu_irq_restore(state);
 
@@ -186,48 +203,56 @@ void event_cancel(struct event *event)
 	}
 }
 
-static struct frame *frame_of(const struct loop *loop, const struct event *event)
+/* The turn on the stack that is in the event's callback. */
+static struct frame *frame_of(struct frame *frame, const struct event *event)
 {
-	for (struct frame *frame = loop->frames; frame; frame = frame->outer) {
+	for (; frame; frame = frame->outer) {
 		if (frame->event == event)
 			return frame;
 	}
 	return NULL;
 }
 
-static bool run_batch(struct loop *loop, struct queue *queue)
+static inline bool run_batch(struct loop *loop, struct frame *frame)
 {
 	bool ran = false;
 
-	while (queue->first) {
-		struct event *event = queue->first;
+	for (struct event *event; (event = loop->batch.first);) {
+		struct frame *running = likely(!frame->outer) ? NULL : frame_of(frame->outer, event);
 
-		queue->first = event->next;
-		if (!queue->first)
-			queue->tail = &queue->first;
-
-		struct frame *running = frame_of(loop, event);
-
+		loop->batch.first = event->next;
+		if (!loop->batch.first)
+			loop->batch.tail = &loop->batch.first;
 		if (unlikely(running)) {
 			running->again = true; /* and it stays marked */
 			continue;
 		}
-
-		struct frame frame = {.event = event, .outer = loop->frames};
-
-		loop->frames = &frame;
+		frame->event = event;
 		/* An interrupt that comes before this store finds the event marked, and the callback still ahead. */
 		WRITE_ONCE(event->marked, false);
 		barrier_compiler();
 		event->run(event);
-		loop->frames = frame.outer;
-		if (unlikely(frame.again)) {
+		frame->event = NULL;
+		if (unlikely(frame->again)) {
 			unsigned long state = cpu_irq_save();
 
 			queue_push(&loop->pending, event);
 			cpu_irq_restore(state);
+			frame->again = false;
 		}
 		ran = true;
+	}
+	return ran;
+}
+
+static inline bool run_kicks(struct loop *loop)
+{
+	bool ran = loop->kicks;
+
+	for (struct event *event; (event = loop->kicks);) {
+		loop->kicks = event->next;
+		event->marked = false;
+		event->run(event);
 	}
 	return ran;
 }
@@ -276,12 +301,8 @@ void timer_stop(struct timer *timer)
 /* Those due when it begins: a timer that its callback starts again, with a deadline in the past even, waits for the next turn. */
 static bool run_timers(struct loop *loop)
 {
-	unsigned due = 0;
-
-	if (!loop->timers)
-		return false;
-
 	uint64_t now = clock_ns();
+	unsigned due = 0;
 
 	for (struct timer *timer = loop->timers; timer && timer->deadline_ns <= now; timer = timer->next)
 		due++;
@@ -295,65 +316,73 @@ static bool run_timers(struct loop *loop)
 	return due > 0;
 }
 
-static bool work_waits(const struct loop *loop)
+static inline bool work_waits(const struct loop *loop)
 {
-	return READ_ONCE(loop->pending.first) || loop->batch.first || loop->deferred.first || loop->deferred_batch.first ||
-	       READ_ONCE(loop->posts);
+	return loop->pending.first || loop->batch.first || loop->deferred.first || READ_ONCE(loop->posts);
 }
 
-/* Interrupts are masked before the look at queue and time: the clock's interrupt, too, must not come between that and the sleep. */
-static void sleep_until_work(struct loop *loop, uint64_t deadline_ns)
+/* Interrupts are masked but for the sleep itself: the clock's, too, must not come between the look at the time and the sleep. True: no timer
+ * was due before the sleep, and now there is work. */
+static bool sleep_until_work(struct loop *loop, uint64_t deadline_ns)
 {
-	while (!work_waits(loop)) {
+	bool slept = false;
+
+	for (; !work_waits(loop); slept = true) {
 		uint64_t wake_ns = loop->timers ? MIN(deadline_ns, loop->timers->deadline_ns) : deadline_ns;
-		unsigned long state = cpu_irq_save();
-		uint64_t now = wake_ns == LOOP_FOREVER ? 0 : clock_ns();
-		bool due = now >= wake_ns;
 
-		if (wake_ns != LOOP_FOREVER && !due && (wake_ns < loop->armed_ns || loop->armed_ns <= now)) {
-			loop->armed_ns = wake_ns;
-			clock_arm(wake_ns);
+		if (wake_ns != LOOP_FOREVER) {
+			uint64_t now = clock_ns();
+
+			if (now >= wake_ns)
+				return false;
+			if (wake_ns < loop->armed_ns || loop->armed_ns <= now) {
+				loop->armed_ns = wake_ns;
+				clock_arm(wake_ns);
+			}
 		}
-		if (!due) {
-			/* Ordered before the look at `posts`: who posts after that look sees it and sends an interrupt. */
-			(void)__atomic_exchange_n(&loop->sleeping, true, __ATOMIC_SEQ_CST);
-			if (!READ_ONCE(loop->pending.first) && !__atomic_load_n(&loop->posts, __ATOMIC_SEQ_CST))
-				cpu_idle();
-			__atomic_store_n(&loop->sleeping, false, __ATOMIC_RELAXED);
-		}
-		cpu_irq_restore(state);
-		if (due)
-			return;
+		/* Ordered before the look at `posts`: who posts after that look sees it and sends an interrupt. */
+		(void)__atomic_exchange_n(&loop->sleeping, true, __ATOMIC_SEQ_CST);
+		if (!__atomic_load_n(&loop->posts, __ATOMIC_SEQ_CST))
+			cpu_idle();
+		__atomic_store_n(&loop->sleeping, false, __ATOMIC_RELAXED);
 	}
+	return slept;
 }
 
-bool loop_turn(bool sleep, uint64_t deadline_ns)
+[[gnu::noinline]] static bool turn(struct loop *loop, bool sleep, uint64_t deadline_ns)
 {
-	struct loop *loop = this_loop();
+	struct frame frame = {.outer = loop->frames};
+	bool ran = run_kicks(loop), timers_seen = false;
+	unsigned long state;
 
+	if (unlikely(loop->pollers) && sleep)
+		cpu_relax();
+	state = cpu_irq_save();
 	if (unlikely(loop->pollers)) {
 		for (struct poller *poller = loop->pollers; poller; poller = poller->next)
-			event_mark(poller->event);
-		if (sleep)
-			cpu_relax();
+			if (!poller->event->marked)
+				queue_push(&loop->pending, poller->event);
 	} else if (sleep) {
-		sleep_until_work(loop, deadline_ns);
+		timers_seen = sleep_until_work(loop, deadline_ns);
 	}
-
-	unsigned long state = cpu_irq_save();
-
 	if (unlikely(READ_ONCE(loop->posts)))
 		take_posts(loop);
 	queue_move(&loop->batch, &loop->pending);
 	cpu_irq_restore(state);
 
-	bool ran = run_batch(loop, &loop->batch);
-
-	ran |= run_timers(loop);
-	queue_move(&loop->deferred_batch, &loop->deferred);
-	ran |= run_batch(loop, &loop->deferred_batch);
-	return ran;
+	loop->frames = &frame;
+	for (unsigned pass = 0; pass < 2; pass++) {
+		if (pass)
+			queue_move(&loop->batch, &loop->deferred);
+		ran |= run_batch(loop, &frame);
+		if (!pass && loop->timers && !timers_seen)
+			ran |= run_timers(loop);
+	}
+	loop->frames = frame.outer;
+	return ran | run_kicks(loop);
 }
+
+bool loop_turn(bool sleep, uint64_t deadline_ns) { return turn(this_loop(), sleep, deadline_ns); }
 
 bool loop_wait(const bool *flag, uint64_t timeout_ns)
 {

@@ -369,7 +369,7 @@ int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, cons
 	                       .size = size,
 	                       .packed = packed};
 	event_init_on(&q->vq.event, spec->cpu, run_queue);
-	event_init_on(&q->kick_event, spec->cpu, run_kick);
+	event_init_kick(&q->kick_event, spec->cpu, run_kick);
 	q->dma = virtio_dma(vdev);
 	q->callback = spec->callback;
 	q->quiet = spec->quiet || !spec->callback;

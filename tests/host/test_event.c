@@ -149,6 +149,52 @@ static void test_deferred_at_the_end(void **state)
 	expect("");
 }
 
+static struct letter kick;
+
+static void defer_kick(struct letter *letter)
+{
+	(void)letter;
+	event_defer(&kick.event);
+}
+
+static bool hook_answers_kick(void)
+{
+	assert_string_equal(trace, "k");
+	event_mark(&a.event);
+	return true;
+}
+
+/* Kicks: behind all else of a turn; what was deferred between turns before the sleep, which they do not prevent. */
+static void test_kicks(void **state)
+{
+	(void)state;
+	init_letters();
+	kick = (struct letter){.name = 'k'};
+	event_init_kick(&kick.event, 0, run_letter);
+	a.then = defer_kick;
+	b.then = defer_kick;
+	event_mark(&a.event);
+	event_defer(&b.event);
+	assert_true(turn());
+	expect("abk");
+
+	a.then = NULL;
+	event_defer(&kick.event);
+	event_defer(&kick.event);
+	host_idle_hook = hook_answers_kick;
+	assert_true(loop_turn(true, LOOP_FOREVER));
+	expect("ka");
+	assert_int_equal(host_idle_count(), 1);
+
+	event_defer(&kick.event);
+	assert_true(turn());
+	expect("k");
+	event_defer(&kick.event);
+	event_cancel(&kick.event);
+	assert_false(turn());
+	expect("");
+}
+
 static void test_cancel(void **state)
 {
 	(void)state;
@@ -828,6 +874,7 @@ int main(void)
 		cmocka_unit_test_setup(test_marks, set_up),
 		cmocka_unit_test_setup(test_fairness, set_up),
 		cmocka_unit_test_setup(test_deferred_at_the_end, set_up),
+		cmocka_unit_test_setup(test_kicks, set_up),
 		cmocka_unit_test_setup(test_cancel, set_up),
 		cmocka_unit_test_setup(test_free_in_callback, set_up),
 		cmocka_unit_test_setup(test_wait_in_callback, set_up),

@@ -1,9 +1,9 @@
 /*
  * The event loop: run to completion, one per CPU.
  *
- * A turn: run the callbacks of marked events, then timers that are due, then deferred events (kicks: one per queue and turn).
- * With nothing marked the CPU sleeps until an interrupt or the next timer. Callbacks run in the loop, never in interrupt
- * context, one at a time, and may mark, defer, start and stop anything, and free their own event after event_cancel().
+ * A turn: with nothing marked or deferred sleep until an interrupt or the next timer, run the callbacks of marked events, then timers that
+ * are due, then deferred events. Kicks, one per queue, go out at its end, and before the sleep. Callbacks run in the loop, never in
+ * interrupt context, one at a time, and may mark, defer, start and stop anything, and free their own event after event_cancel().
  *
  * A blocking call (loop_wait) runs turns until its condition holds. It may be made from a callback: turns nest, but an event
  * whose callback is still running is not run again inside it; it runs when that callback has returned.
@@ -26,6 +26,7 @@ struct event {
 	unsigned cpu; /* where it runs */
 	bool marked;  /* waits for its run; the owner's */
 	bool posted;  /* another CPU's mark is on its way; atomic */
+	bool kick;    /* event_init_kick() */
 };
 
 /* An event of CPU `cpu`, or of this one. */
@@ -34,12 +35,17 @@ static inline void event_init_on(struct event *event, unsigned cpu, void (*run)(
 	*event = (struct event){.run = run, .cpu = cpu};
 }
 static inline void event_init(struct event *event, void (*run)(struct event *event)) { event_init_on(event, cpu_index(), run); }
+/* One that is only ever deferred, and tells a device something, nothing else: nobody waits for its run, and the loop may sleep behind it. */
+static inline void event_init_kick(struct event *event, unsigned cpu, void (*run)(struct event *event))
+{
+	*event = (struct event){.run = run, .cpu = cpu, .kick = true};
+}
 
 /* Ask for a run in this or the next turn of its CPU; marking twice is one run. Any context, interrupts included; any CPU. */
 void event_mark(struct event *event);
 
-/* Ask for a run at the end of this turn. Loop context. Same storage rules; an event is either marked or deferred, not both kinds.
- * Another CPU's event is marked instead. */
+/* Ask for a run at the end of this turn; for a kick, or before the loop sleeps. Loop context. Same storage rules; an event is either marked or
+ * deferred, not both kinds. Another CPU's event is marked instead. */
 void event_defer(struct event *event);
 
 /* Forget a mark or deferral. Loop context of its CPU, when no other CPU will mark it any more; afterwards the storage is free. */
