@@ -286,14 +286,18 @@ HOST_SRC    := $(sort $(filter-out boot/efi_stub.c,$(wildcard boot/*.c)) $(wildc
 HOST_TESTS  := $(sort $(wildcard tests/host/test_*.c))
 # libfdt: what the image has of it, and what makes trees.
 HOST_FDT    := $(if $(filter libfdt,$(PARTS)),$(patsubst %.c,$(H)/libfdt/%.o,$(FDT_FILES) fdt_sw.c fdt_rw.c fdt_wip.c))
-HOST_NO_FDT := $(if $(HOST_FDT),,%/trees.c %/test_dt.c %/fuzz_dt.c)
-HOST_SRC    := $(filter-out $(HOST_NO_FDT),$(HOST_SRC)) $(if $(HOST_FDT),lib/fdt/dt.c)
-HOST_TESTS  := $(filter-out $(HOST_NO_FDT),$(HOST_TESTS))
+HOST_WITHOUT := $(if $(HOST_FDT),,%/trees.c %/test_dt.c %/fuzz_dt.c)
+# Parts of arch/x86_64 against a forged CPU, on hosts that can compile them.
+ifneq ($(shell uname -m),x86_64)
+HOST_WITHOUT += %/fuzz_x86.c %/test_x86_apic.c %/test_x86_clock.c %/test_x86_tables.c
+endif
+HOST_SRC    := $(filter-out $(HOST_WITHOUT),$(HOST_SRC)) $(if $(HOST_FDT),lib/fdt/dt.c)
+HOST_TESTS  := $(filter-out $(HOST_WITHOUT),$(HOST_TESTS))
 ifeq ($(HOST_KIND),tsan)
 HOST_SRC    := $(filter-out boot/% lib/main.c drivers/block/% drivers/net/% drivers/char/% tests/%,$(HOST_SRC)) tests/host/threaded.c tests/host/swdev_echo.c
 HOST_TESTS  := tests/host/test_threads.c tests/host/test_cpus.c tests/host/test_block_cpus.c
 endif
-HOST_FUZZ   := $(filter-out $(HOST_NO_FDT),$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+HOST_FUZZ   := $(filter-out $(HOST_WITHOUT),$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 HOST_OBJ    := $(HOST_SRC:%=$(H)/%.o)
 FUZZ_OBJ    := $(patsubst %,$(H)/%.o,$(filter-out $(wildcard tests/fuzz/fuzz_*.c),$(sort $(wildcard tests/fuzz/*.c))))
 $(H)/boot/%.o: HOST_FLAGS += -Dkernel_main=boot_done

@@ -76,27 +76,30 @@ static void add_cpu(const uint8_t *entry)
 		madt_add_cpu(x2apic->apic_id);
 }
 
-static void add_ioapic(const struct entry_ioapic *entry)
+/* False: there is no place for it. */
+static bool add_ioapic(const struct entry_ioapic *entry)
 {
 	if (madt.ioapic_count == MADT_IOAPIC_MAX)
-		log_warn("madt: more than %d I/O APICs, that of line %u left out", MADT_IOAPIC_MAX, entry->gsi_base);
-	else
-		madt.ioapic[madt.ioapic_count++] = (struct madt_ioapic){entry->address, entry->gsi_base};
+		return false;
+	madt.ioapic[madt.ioapic_count++] = (struct madt_ioapic){entry->address, entry->gsi_base};
+	return true;
 }
 
-static void add_override(const struct entry_override *entry)
+static bool add_override(const struct entry_override *entry)
 {
-	if (entry->source < ARRAY_SIZE(madt.isa))
-		madt.isa[entry->source] = (struct madt_line){.gsi = entry->gsi,
-		                                             .level = (entry->flags & TRIGGER_LEVEL) == TRIGGER_LEVEL,
-		                                             .low = (entry->flags & POLARITY_LOW) == POLARITY_LOW};
-	else
-		log_warn("madt: override of ISA interrupt %u left out", entry->source);
+	if (entry->source >= ARRAY_SIZE(madt.isa))
+		return false;
+	madt.isa[entry->source] = (struct madt_line){.gsi = entry->gsi,
+	                                             .level = (entry->flags & TRIGGER_LEVEL) == TRIGGER_LEVEL,
+	                                             .low = (entry->flags & POLARITY_LOW) == POLARITY_LOW};
+	return true;
 }
 
 static void parse(const struct madt_table *table)
 {
 	const uint8_t *at = (const uint8_t *)(table + 1), *end = (const uint8_t *)table + table->header.length;
+
+	unsigned left_out = 0;
 
 	if (table->header.length < sizeof(*table))
 		return;
@@ -104,15 +107,18 @@ static void parse(const struct madt_table *table)
 	for (; end - at >= 2; at += at[1]) {
 		if (at[1] < 2 || at[1] > end - at) {
 			log_warn("madt: entry of type %u with length %u, the rest is left out", at[0], at[1]);
-			return;
+			break;
 		}
 		if (at[0] == ENTRY_IOAPIC && at[1] >= sizeof(struct entry_ioapic))
-			add_ioapic((const struct entry_ioapic *)at);
+			left_out += !add_ioapic((const struct entry_ioapic *)at);
 		else if (at[0] == ENTRY_OVERRIDE && at[1] >= sizeof(struct entry_override))
-			add_override((const struct entry_override *)at);
+			left_out += !add_override((const struct entry_override *)at);
 		else
 			add_cpu(at);
 	}
+	if (left_out)
+		log_warn("madt: %u entries are left out: I/O APICs beyond %d, overrides of no ISA interrupt", left_out,
+		         MADT_IOAPIC_MAX);
 }
 
 void madt_init(void)
