@@ -80,12 +80,16 @@ void smp_main(struct cpu *cpu)
 
 static bool make_cpu(uint32_t apic_id)
 {
+	static bool told;
 	struct cpu *cpu;
 
 	if (apic_id == boot_cpu.apic_id)
 		return true;
 	if (apic_id > XAPIC_ID_MAX && !lapic_is_x2apic()) {
-		log_warn("cpu with APIC id %u left out: the APICs have 8 bits for it", apic_id);
+		if (!told)
+			log_warn("cpu with APIC id %u left out, and all others above %u: the APICs have 8 bits for it", apic_id,
+			         XAPIC_ID_MAX);
+		told = true;
 		return true;
 	}
 	cpu = page_alloc(sizeof(*cpu), PAGE_SIZE);

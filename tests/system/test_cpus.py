@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from test_boot import make_direct  # noqa: F401, a fixture
 from test_irq import fields
 
 LINES = 20  # that each CPU writes in selftest
@@ -97,6 +98,34 @@ def test_mp_table(make_vm, table, running, line):
     vm.finish()
     vm.check(vm.record("boot")["cpus"] == running, f"cpus in {vm.record('boot')}")
     vm.check(vm.log.count(line) == 1, f"{line!r}")
+
+
+def madt(ids):
+    """An RSDP at 50000h, an XSDT and a MADT that lists these CPUs, by the kind of entry that each id takes."""
+    def table(signature, body):
+        data = bytearray(signature + struct.pack("<IBB6s8sIII", 36 + len(body), 3, 0, b"TEST", b"TABLE", 1, 0, 0) + body)
+        data[9] = -sum(data) & 255
+        return bytes(data)
+
+    entries = b"".join(struct.pack("<BBBBI", 0, 8, 0, apic, 1) if apic < 255 else struct.pack("<BBHIII", 9, 16, 0, apic, 1, apic)
+                       for apic in ids)
+    entries += struct.pack("<BBBBII", 1, 12, 0, 0, 0xFEC00000, 0)
+    rsdp = bytearray(struct.pack("<8sB6sBIIQBxxx", b"RSD PTR ", 0, b"TEST", 2, 0, 36, 0x50040, 0))
+    rsdp[8] = -sum(rsdp[:20]) & 255
+    rsdp[32] = -sum(rsdp) & 255
+    return (bytes(rsdp).ljust(64, b"\0") + table(b"XSDT", struct.pack("<Q", 0x50080)).ljust(64, b"\0") +
+            table(b"APIC", struct.pack("<II", 0xFEE00000, 0) + entries))
+
+
+def test_many_in_madt(make_direct):
+    """More CPUs than there are numbers for in these APICs, and more than are taken: a line says so, and those that are there run."""
+    vm = make_direct(cpus="2")
+    vm.place(0x50000, madt([0, 1, *range(300, 600)]))
+    vm.linux_elf(params=vm.boot_params(rsdp=0x50000)).rng().run()
+    vm.check(vm.record("boot")["cpus"] == 2, f"cpus in {vm.record('boot')}")
+    vm.check(vm.log.count("cpus: 238 of 302 are left out") == 1, "who is left out")
+    vm.check(len(vm.warnings("APIC id")) == 1, f"{vm.warnings('APIC id')}")
+    vm.working("rng0")
 
 
 @pytest.mark.parametrize("options", [{}, full({"packed": True})], ids=str)
