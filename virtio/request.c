@@ -72,7 +72,7 @@ static bool withdraw(struct virtio_requestq *queue, const struct virtio_request 
 
 static void pump(struct virtio_requestq *queue)
 {
-	while (queue->vq && queue->waiting) {
+	while (queue->vq && !queue->held && queue->waiting) {
 		struct virtio_request *request = queue->waiting;
 		int error = virtq_add(queue->vq, request->bufs, request->nreadable, request->nwritable, request);
 
@@ -114,6 +114,12 @@ struct virtq_spec virtio_requestq_spec(struct virtio_requestq *queue, const char
 void virtio_requestq_start(struct virtio_requestq *queue, struct virtq *vq)
 {
 	queue->vq = vq;
+	pump(queue);
+}
+
+void virtio_requestq_hold(struct virtio_requestq *queue, bool held)
+{
+	queue->held = held;
 	pump(queue);
 }
 

@@ -31,6 +31,7 @@ struct virtio_requestq {
 	bool events;                            /* false */
 	bool again;                             /* the requests may be acted on twice: a queue reset lets them go out once more */
 	struct virtq *vq;                       /* NULL while stopped: requests wait */
+	bool held;                              /* none goes out */
 	struct virtio_request *waiting, **tail; /* for room or for the start, in order */
 	uint32_t submitted;
 };
@@ -40,6 +41,8 @@ void virtio_requestq_init(struct virtio_requestq *queue);
 struct virtq_spec virtio_requestq_spec(struct virtio_requestq *queue, const char *name, uint16_t max_buffers);
 /* In start() and queue_refill(): requests go out from now on. */
 void virtio_requestq_start(struct virtio_requestq *queue, struct virtq *vq);
+/* Keep requests from going out, or let them again; those that the device has stay with it. */
+void virtio_requestq_hold(struct virtio_requestq *queue, bool held);
 /* In stop() and queue_drain(): end what was used; what was not ends with -EIO or, when `again`, goes out again with the next start. */
 void virtio_requestq_drain(struct virtio_requestq *queue, bool again);
 /* In remove(): all that waits ends with -ENODEV. */

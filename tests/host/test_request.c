@@ -321,6 +321,33 @@ static void impossible(void **state)
 	unplug(dev);
 }
 
+/* None goes out meanwhile, and those that did come back. */
+static void held(void **state)
+{
+	(void)state;
+	FOR_EACH_LAYOUT(layout)
+	{
+		struct swdev *dev = make(*layout | FEATURE(F_RING_RESET));
+
+		plug(dev);
+		device.holds = true;
+		submit(0, 2);
+		settle();
+		virtio_requestq_hold(&requests, true);
+		submit(2, 10);
+		device.holds = false;
+		again = true;
+		assert_int_equal(virtio_queue_reset(dev->vdev, 0), 0); /* they are given back, and wait as well */
+		settle();
+		assert_int_equal(ended, 0);
+		virtio_requestq_hold(&requests, false);
+		settle();
+		check_ended(0, 12, 0);
+		check_served_in_order(12);
+		unplug(dev);
+	}
+}
+
 static void submitted_in_done(void **state)
 {
 	struct swdev *dev = make(0);
@@ -684,6 +711,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(in_order),
 		cmocka_unit_test(impossible),
+		cmocka_unit_test(held),
 		cmocka_unit_test(submitted_in_done),
 		cmocka_unit_test(reset_in_flight),
 		cmocka_unit_test(queue_reset),
