@@ -58,14 +58,14 @@ void dma_provider_remove(struct dma_provider *provider)
 	}
 }
 
-int dma_attach(struct dma_device *dma)
+int dma_attach(struct dma_device *dma, bool obeys)
 {
 	int error = -ENODEV;
 
 	if (dma->ops || !dma->has_endpoint)
 		return 0;
 	for (struct dma_provider *provider = providers; provider && error == -ENODEV; provider = provider->next)
-		error = provider->attach(provider, dma);
+		error = provider->attach(provider, dma, obeys);
 	return error == -ENODEV ? 0 : error;
 }
 

@@ -245,7 +245,7 @@ static int bring_up(struct virtio_device *vdev, bool first)
 		error = virtio_negotiate(vdev);
 	if (!error && !first && vdev->features != former)
 		error = virtio_refuse(vdev, -EIO, "its features changed by a reset");
-	if (!error && first && virtio_has(vdev, VIRTIO_F_ACCESS_PLATFORM) && !vdev->driver->comes_first && dma_attach(&vdev->dma))
+	if (!error && first && !vdev->driver->comes_first && dma_attach(&vdev->dma, virtio_has(vdev, VIRTIO_F_ACCESS_PLATFORM)))
 		error = virtio_refuse(vdev, -EIO, "the IOMMU does not take it");
 	if (error)
 		return error;

@@ -78,6 +78,9 @@ static int read_config(struct iommu *iommu)
 		iommu->domain_first = virtio_config_u32(vdev, FIELD(domain_start), 0);
 		iommu->domain_last = virtio_config_u32(vdev, FIELD(domain_end), 0);
 	}
+	iommu->passing = iommu->domain_last;
+	if (iommu->domain_last > iommu->domain_first)
+		iommu->domain_last--;
 	if (virtio_has(vdev, VIRTIO_IOMMU_F_PROBE))
 		iommu->probe_bytes = virtio_config_u32(vdev, FIELD(probe_size), 0);
 	/* "Device configuration layout": at least one bit in page_size_mask */

@@ -37,6 +37,10 @@ struct domain {
 
 static struct domain *orphans;
 
+/* Endpoints that are not isolated: a bit each. Whichever IOMMU comes has to let them pass. */
+#define PASSING_MAX 65536u
+static uint8_t passing[PASSING_MAX / 8];
+
 static uint64_t address_of(const struct domain *domain, uint32_t entry) { return domain->first + entry * domain->iommu->granule; }
 
 static uint32_t map_flags(uint64_t entry)
@@ -234,12 +238,29 @@ static int introduce(struct iommu *iommu, struct domain *domain)
 	return error;
 }
 
-int domain_attach(struct dma_provider *provider, struct dma_device *dma)
+static int let_pass(struct iommu *iommu, uint32_t endpoint)
 {
-	struct iommu *iommu = container_of(provider, struct iommu, provider);
-	struct domain *domain = page_alloc(sizeof(*domain), PAGE_SIZE);
 	int error;
 
+	if (endpoint >= PASSING_MAX || iommu->passing == iommu->domain_last)
+		return -ENODEV;
+	spin_lock(&iommu->lock);
+	error = iommu_attach_passing(iommu, endpoint);
+	spin_unlock(&iommu->lock);
+	if (!error)
+		passing[endpoint / 8] |= (uint8_t)(1u << endpoint % 8);
+	return error;
+}
+
+int domain_attach(struct dma_provider *provider, struct dma_device *dma, bool obeys)
+{
+	struct iommu *iommu = container_of(provider, struct iommu, provider);
+	struct domain *domain;
+	int error;
+
+	if (!obeys)
+		return let_pass(iommu, dma->endpoint);
+	domain = page_alloc(sizeof(*domain), PAGE_SIZE);
 	if (!domain)
 		return -ENOMEM;
 	domain->dma = dma;
@@ -252,6 +273,8 @@ int domain_attach(struct dma_provider *provider, struct dma_device *dma)
 		page_free(domain, sizeof(*domain));
 		return error;
 	}
+	if (dma->endpoint < PASSING_MAX)
+		passing[dma->endpoint / 8] &= (uint8_t) ~(1u << dma->endpoint % 8);
 	domain->next = iommu->domains;
 	iommu->domains = domain;
 	iommu->device.endpoints++;
@@ -303,6 +326,9 @@ void domains_restore(struct iommu *iommu)
 		if (!domain->attached)
 			log_error("%s: endpoint %#x is cut off", iommu->vdev->name, domain->dma->endpoint);
 	}
+	for (uint32_t i = 0; i < PASSING_MAX && iommu->passing != iommu->domain_last; i++)
+		if (passing[i / 8] >> i % 8 & 1 && iommu_attach_passing(iommu, i))
+			log_error("%s: endpoint %#x is cut off", iommu->vdev->name, i);
 	spin_unlock(&iommu->lock);
 }
 

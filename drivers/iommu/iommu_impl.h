@@ -32,6 +32,7 @@ struct iommu {
 	uint64_t granule; /* bytes of a page */
 	uint64_t input_first, input_last;
 	uint32_t domain_first, domain_last;
+	uint32_t passing; /* the domain of those that are not isolated: domain_last + 1, or domain_last, and then there is none */
 	uint32_t probe_bytes;
 
 	/* Requests go out one at a time, from any CPU, and are waited for without turns of the loop: a mapping is made in the middle of
@@ -46,6 +47,7 @@ struct iommu {
 
 /* The requests: 0 or a negative errno; -ENODEV: the device does not know that endpoint; -EIO: no answer. The caller holds the lock. */
 [[nodiscard]] int iommu_attach(struct iommu *iommu, uint32_t domain, uint32_t endpoint);
+[[nodiscard]] int iommu_attach_passing(struct iommu *iommu, uint32_t endpoint);
 [[nodiscard]] int iommu_detach(struct iommu *iommu, uint32_t domain, uint32_t endpoint);
 [[nodiscard]] int iommu_map(struct iommu *iommu, uint32_t domain, uint64_t from, uint64_t bytes, uint64_t phys, uint32_t flags);
 [[nodiscard]] int iommu_unmap(struct iommu *iommu, uint32_t domain, uint64_t from, uint64_t bytes);
@@ -53,8 +55,8 @@ struct iommu {
 [[nodiscard]] int iommu_probe(struct iommu *iommu, uint32_t endpoint,
                               void (*reserved)(void *context, uint64_t first, uint64_t last), void *context);
 
-/* Isolate a device: the provider's attach(). */
-int domain_attach(struct dma_provider *provider, struct dma_device *dma);
+/* The provider's attach(). */
+int domain_attach(struct dma_provider *provider, struct dma_device *dma, bool obeys);
 /* After a reset of the IOMMU: all as it was. And when it goes: its domains wait for one that comes. */
 void domains_restore(struct iommu *iommu);
 void domains_orphan(struct iommu *iommu);

@@ -11,6 +11,7 @@
 enum { T_ATTACH = 1, T_DETACH, T_MAP, T_UNMAP, T_PROBE };
 enum { S_OK = 0, S_UNSUPP = 2, S_INVAL = 4, S_RANGE = 5, S_NOENT = 6, S_NOMEM = 8 };
 enum { PROBE_T_RESV_MEM = 1 };
+enum { ATTACH_F_BYPASS = 1 };
 
 struct virtio_iommu_req_tail {
 	uint8_t status, reserved[3];
@@ -97,16 +98,27 @@ static int ask(struct iommu *iommu, const void *request, uint32_t bytes, uint32_
 	return written < properties + sizeof(*tail) ? -EIO : errno_of(READ_ONCE(tail->status));
 }
 
-static int attach(struct iommu *iommu, uint8_t type, uint32_t domain, uint32_t endpoint)
+static int attach(struct iommu *iommu, uint8_t type, uint32_t domain, uint32_t endpoint, uint32_t flags)
 {
-	struct virtio_iommu_req_attach request = {.type = type, .domain = cpu_to_le32(domain), .endpoint = cpu_to_le32(endpoint)};
+	struct virtio_iommu_req_attach request = {.type = type,
+	                                          .domain = cpu_to_le32(domain),
+	                                          .endpoint = cpu_to_le32(endpoint),
+	                                          .flags = cpu_to_le32(flags)};
 
 	return ask(iommu, &request, sizeof(request), 0);
 }
 
-int iommu_attach(struct iommu *iommu, uint32_t domain, uint32_t endpoint) { return attach(iommu, T_ATTACH, domain, endpoint); }
+int iommu_attach(struct iommu *iommu, uint32_t domain, uint32_t endpoint) { return attach(iommu, T_ATTACH, domain, endpoint, 0); }
 
-int iommu_detach(struct iommu *iommu, uint32_t domain, uint32_t endpoint) { return attach(iommu, T_DETACH, domain, endpoint); }
+/* "ATTACH request": all of a bypass domain with the flag, which there is with the feature. Without it nothing is mapped there, and reserved
+ * ranges, interrupts for one, are open. */
+int iommu_attach_passing(struct iommu *iommu, uint32_t endpoint)
+{
+	return attach(iommu, T_ATTACH, iommu->passing, endpoint,
+	              virtio_has(iommu->vdev, VIRTIO_IOMMU_F_BYPASS_CONFIG) ? ATTACH_F_BYPASS : 0);
+}
+
+int iommu_detach(struct iommu *iommu, uint32_t domain, uint32_t endpoint) { return attach(iommu, T_DETACH, domain, endpoint, 0); }
 
 int iommu_map(struct iommu *iommu, uint32_t domain, uint64_t from, uint64_t bytes, uint64_t phys, uint32_t flags)
 {

@@ -50,6 +50,7 @@ static void reset(struct swdev *dev)
 
 	memset(map->domain, 0, sizeof(map->domain));
 	memset(map->mappings, 0, sizeof(map->mappings));
+	map->bypass = 0;
 	map->mapped = 0;
 }
 
@@ -86,10 +87,13 @@ static uint8_t attach(struct swdev *dev, const uint8_t *request, bool on)
 	struct swdev_remapper *map = swdev_remapper(dev);
 	uint32_t domain = get32(request + 4);
 	unsigned endpoint = endpoint_of(get32(request + 8));
-	uint32_t former;
+	uint32_t former, bypass;
 
-	if (get32(request + 12) || get32(request + 16))
+	bypass = get32(request + 12);
+	if (bypass > (on && swdev_has(dev, F_BYPASS_CONFIG)) || get32(request + 16))
 		swdev_violation(dev, "flags or reserved fields of an attachment");
+	if (on && exists(map, domain) && bypass != (domain == map->bypass))
+		swdev_violation(dev, "an attachment to domain %u which is%s in bypass mode", domain, bypass ? " not" : "");
 	if (domain < DOMAIN_FIRST || domain > DOMAIN_LAST)
 		swdev_violation(dev, "domain %u", domain);
 	if (endpoint == SWDEV_ENDPOINTS)
@@ -99,6 +103,8 @@ static uint8_t attach(struct swdev *dev, const uint8_t *request, bool on)
 	if (!on && former != domain)
 		return INVAL;
 	map->domain[endpoint] = on ? domain : 0;
+	if (bypass)
+		map->bypass = domain;
 	if (former && !exists(map, former))
 		drop(map, former);
 	return OK;

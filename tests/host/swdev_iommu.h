@@ -11,6 +11,7 @@
 
 struct swdev_remapper {
 	uint32_t domain[SWDEV_ENDPOINTS]; /* 0: none */
+	uint32_t bypass;                  /* the bypass domain; 0: none */
 	struct {
 		uint32_t domain; /* 0: free */
 		uint32_t flags;

@@ -20,7 +20,7 @@ static bool begin(struct swdev_work *work)
 
 	if (!good)
 		return false;
-	good = !dma_attach(&dma) && dma.ops;
+	good = !dma_attach(&dma, true) && dma.ops;
 	for (unsigned i = 0; i < work->amount && i < ARRAY_SIZE(addresses); i++) {
 		addresses[i] = good ? dma_map(&dma, work->items[i].out, SWDEV_ITEM_BYTES, DMA_TO_DEVICE) : DMA_ERROR;
 		good &= addresses[i] != DMA_ERROR;

@@ -129,6 +129,35 @@ static void whose(void **state)
 	unplug(iommu);
 }
 
+/* One that does not obey the platform is in a bypass domain, after a reset of the IOMMU, too, and until its place is another's. */
+static void passes(void **state)
+{
+	struct swdev *iommu = plug_iommu(0), *other = disk_behind(iommu, 0x20, 0), *dev = swdev_new(&swdev_blk);
+	const struct swdev_remapper *map = swdev_remapper(iommu);
+
+	(void)state;
+	swdev_disk_resize(dev, SECTORS);
+	dev->dma.has_endpoint = true;
+	dev->dma.endpoint = 0x18;
+	plug(dev);
+	assert_null(dev->vdev->dma.ops);
+	assert_true(map->bypass && map->domain[1] == map->bypass && map->domain[2] != map->bypass);
+	assert_int_equal(device_find(iommu->vdev->name)->reset(device_find(iommu->vdev->name)), 0);
+	assert_true(map->domain[1] == map->bypass);
+	assert_int_equal(iommu_find(NULL)->endpoints, 1);
+	write_and_read(dev);
+	write_and_read(other);
+	unplug(dev);
+	dev = disk_behind(iommu, 0x18, 0);
+	assert_true(map->domain[1] && map->domain[1] != map->bypass);
+	assert_int_equal(device_find(iommu->vdev->name)->reset(device_find(iommu->vdev->name)), 0);
+	assert_true(map->domain[1] && map->domain[1] != map->bypass);
+	write_and_read(dev);
+	unplug(dev);
+	unplug(other);
+	unplug(iommu);
+}
+
 static void faults(void **state)
 {
 	struct swdev *iommu = plug_iommu(0), *dev = disk_behind(iommu, 0x18, 0);
@@ -225,7 +254,7 @@ static void silent(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(data),   cmocka_unit_test(whose), cmocka_unit_test(faults),
+		cmocka_unit_test(data),   cmocka_unit_test(whose), cmocka_unit_test(passes), cmocka_unit_test(faults),
 		cmocka_unit_test(resets), cmocka_unit_test(gone),  cmocka_unit_test(silent),
 	};
 

@@ -39,6 +39,7 @@ MACHINES = {
     "microvm": ["-M", "microvm,acpi=off"],
     "microvm-words": ["-M", "microvm,acpi=off,auto-kernel-cmdline=off"],  # QEMU adds no words of its own to the command line
     "microvm-acpi": ["-M", "microvm,acpi=on"],
+    "microvm-pcie": ["-M", "microvm,acpi=on,pcie=on"],  # its devices are on PCI
     "microvm-acpi-1": ["-M", "microvm,acpi=on,ioapic2=off"],
 }
 
@@ -156,7 +157,7 @@ class VM:
 
     @property
     def mmio(self):
-        return self.machine.startswith("microvm")
+        return self.machine.startswith("microvm") and not self.machine.endswith("pcie")
 
     def device(self, kind, **properties):
         """A virtio device on whatever bus the machine has: kind is "blk", "net", "rng", "serial"..."""

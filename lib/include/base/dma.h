@@ -51,14 +51,15 @@ struct dma_device {
 /* An IOMMU: its driver's. */
 struct dma_provider {
 	struct dma_provider *next;
-	/* Isolate the device: 0 with its ops set; -ENODEV: it is not behind this one; other errors: it is, and cannot be isolated. */
-	int (*attach)(struct dma_provider *provider, struct dma_device *dma);
+	/* As dma_attach(), 0 with its ops set if it obeys; -ENODEV: it is not behind this one; other errors: it is, and that cannot be. */
+	int (*attach)(struct dma_provider *provider, struct dma_device *dma, bool obeys);
 };
 void dma_provider_add(struct dma_provider *provider);
 void dma_provider_remove(struct dma_provider *provider);
 
-/* Before the device is given any memory, where it obeys the platform: isolate it, if something can. Nothing: 0, the identity map. */
-[[nodiscard]] int dma_attach(struct dma_device *dma);
+/* Before the device is given any memory: isolate it, if it obeys the platform and something can. Nothing: 0, the identity map. One that does not
+ * obey reaches memory by itself, but its interrupts may be on the IOMMU's way: they are let through. */
+[[nodiscard]] int dma_attach(struct dma_device *dma, bool obeys);
 /* When it has given back all memory. */
 void dma_detach(struct dma_device *dma);
 

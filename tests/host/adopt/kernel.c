@@ -130,9 +130,9 @@ void dma_free(struct dma_device *dma, void *memory, size_t size, dma_addr_t addr
 }
 
 /* No IOMMU stands between memory and its devices. */
-int dma_attach(struct dma_device *dma)
+int dma_attach(struct dma_device *dma, bool obeys)
 {
-	(void)dma;
+	(void)dma, (void)obeys;
 	return 0;
 }
 
