@@ -3,7 +3,7 @@
  *
  * Where INTx of a function arrives: _PRT says it for each bus that has one, the root bus always. A bridge passes the pins of what is
  * behind it on to its own, turned by the device's number ("PCI-to-PCI Bridge Architecture", "Interrupt Routing"), so the search goes up
- * from the function.
+ * from the function. In a tree the host's node says it of its root bus ("interrupt-map").
  *
  * Only interrupts by line, and functions that nobody placed, need any of this: other boots run no AML for PCI.
  */
@@ -66,25 +66,7 @@ static aml_device bus_device(const struct pci_function *function)
 	return above ? aml_child(above, device_of(bridge) << 16 | (bridge->bdf & 7u)) : NULL;
 }
 
-/* ---- the line ---- */
-
-int pci_firmware_intx(const struct pci_function *function, unsigned *gsi, enum irq_trigger *trigger)
-{
-	unsigned pin = function->irq_pin - 1u;
-
-	if (!aml_start())
-		return -ENOENT;
-	for (; function; function = pci_bridge_to(function)) {
-		aml_device bus = bus_device(function);
-
-		if (bus && aml_intx(bus, device_of(function), pin, gsi, trigger) == 0)
-			return 0;
-		pin = (pin + device_of(function)) % PCI_PINS;
-	}
-	return -ENOENT;
-}
-
-/* ---- hosts and windows ---- */
+/* ---- device trees' hosts ---- */
 
 #define BUS_BYTES UINT64_C(0x100000)
 #define RANGE_SPACE 0x03000000u
@@ -109,6 +91,56 @@ static bool host_of(int node, struct pci_host *host)
 	                          .ecam = base - first * BUS_BYTES};
 	return true;
 }
+
+/* The tree's node of a host. DT_NONE: there is no tree, or it has none such. */
+static int host_node(const struct pci_host *host)
+{
+	struct pci_host told;
+	int node = DT_START;
+
+	if (!fdt_start())
+		return DT_NONE;
+	while ((node = dt_find(node, ECAM_HOST)) != DT_NONE)
+		if (host_of(node, &told) && told.ecam == host->ecam)
+			break;
+	return node;
+}
+
+/* ---- the line ---- */
+
+/* A tree knows the root bus only. */
+static int line_by_tree(int node, const struct pci_function *function, unsigned pin, unsigned *gsi, enum irq_trigger *trigger)
+{
+	const struct pci_function *bridge;
+	struct dt_interrupt interrupt;
+
+	for (; (bridge = pci_bridge_to(function)) != NULL; function = bridge)
+		pin = (pin + device_of(function)) % PCI_PINS;
+	if (!dt_pci_interrupt(node, (uint32_t)function->bdf << 8, pin + 1, &interrupt))
+		return -ENOENT;
+	return irq_line_of(interrupt.controller, interrupt.cells, interrupt.count, gsi, trigger);
+}
+
+int pci_firmware_intx(const struct pci_function *function, unsigned *gsi, enum irq_trigger *trigger)
+{
+	unsigned pin = function->irq_pin - 1u;
+	int node = host_node(function->host);
+
+	if (node != DT_NONE)
+		return line_by_tree(node, function, pin, gsi, trigger);
+	if (!aml_start())
+		return -ENOENT;
+	for (; function; function = pci_bridge_to(function)) {
+		aml_device bus = bus_device(function);
+
+		if (bus && aml_intx(bus, device_of(function), pin, gsi, trigger) == 0)
+			return 0;
+		pin = (pin + device_of(function)) % PCI_PINS;
+	}
+	return -ENOENT;
+}
+
+/* ---- hosts and windows ---- */
 
 unsigned pci_firmware_hosts(struct pci_host *hosts, unsigned max)
 {
@@ -147,13 +179,11 @@ unsigned pci_firmware_windows(const struct pci_function *function, struct pci_wi
 	struct aml_resource found[RESOURCE_MAX];
 	unsigned count = 0;
 	int resources;
-	struct pci_host host;
+	int node = host_node(function->host);
 	aml_device root;
 
-	if (fdt_start())
-		for (int node = DT_START; (node = dt_find(node, ECAM_HOST)) != DT_NONE;)
-			if (host_of(node, &host) && host.ecam == function->host->ecam)
-				return windows_of(node, windows, max);
+	if (node != DT_NONE)
+		return windows_of(node, windows, max);
 	root = root_device(function->host->segment, (uint8_t)(function->bdf >> 8));
 	resources = root ? aml_resources(root, found, RESOURCE_MAX) : 0;
 	for (int i = 0; i < resources && count < max; i++)

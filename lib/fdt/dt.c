@@ -113,6 +113,8 @@ static unsigned address_cells(int node) { return cell_count(node, "#address-cell
 
 static unsigned size_cells(int node) { return cell_count(node, "#size-cells", 1, 2); }
 
+static unsigned interrupt_cells(int node) { return cell_count(node, "#interrupt-cells", 1, DT_INTERRUPT_CELLS); }
+
 /* ---- addresses ---- */
 
 /* An address on the bus that `bus` is, as its parent sees it. False: it passes nothing on, or not that. */
@@ -198,28 +200,67 @@ static int controller_of(int node)
 	return DT_NONE;
 }
 
-bool dt_interrupt(int node, struct dt_interrupt *interrupt)
+/* An interrupt of that controller, of which `left` cells are there at most. */
+static bool take_interrupt(int controller, const fdt32_t *cells, unsigned left, struct dt_interrupt *interrupt)
 {
-	const char *property = "interrupts-extended";
-	unsigned count, first = 1;
-	const fdt32_t *cells = cells_of(node, property, &count);
 	uint64_t size;
-	int controller;
 
-	if (count) {
-		controller = fdt_node_offset_by_phandle(tree, fdt32_ld(cells));
-	} else {
-		property = "interrupts";
-		cells = cells_of(node, property, &count);
-		first = 0;
-		controller = controller_of(node);
-	}
 	if (controller < 0 || !dt_reg(controller, 0, &interrupt->controller, &size))
 		return false;
-	interrupt->count = cell_count(controller, "#interrupt-cells", 1, DT_INTERRUPT_CELLS);
-	if (!interrupt->count || count < first + interrupt->count)
+	interrupt->count = interrupt_cells(controller);
+	if (!interrupt->count || left < interrupt->count)
 		return false;
 	for (unsigned i = 0; i < interrupt->count; i++)
-		interrupt->cells[i] = fdt32_ld(cells + first + i);
+		interrupt->cells[i] = fdt32_ld(cells + i);
 	return true;
+}
+
+bool dt_interrupt(int node, struct dt_interrupt *interrupt)
+{
+	unsigned count;
+	const fdt32_t *cells = cells_of(node, "interrupts-extended", &count);
+
+	if (count)
+		return take_interrupt(fdt_node_offset_by_phandle(tree, fdt32_ld(cells)), cells + 1, count - 1, interrupt);
+	cells = cells_of(node, "interrupts", &count);
+	return take_interrupt(controller_of(node), cells, count, interrupt);
+}
+
+/* Whether two of them are the same as far as the mask goes; there may be none. */
+static bool same_masked(const fdt32_t *entry, const uint32_t *wanted, const fdt32_t *mask, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		if ((fdt32_ld(entry + i) ^ wanted[i]) & (mask ? fdt32_ld(mask + i) : UINT32_MAX))
+			return false;
+	return true;
+}
+
+bool dt_pci_interrupt(int node, uint32_t address, uint32_t pin, struct dt_interrupt *interrupt)
+{
+	/* A PCI address of three cells, of which the first has the function, and the pin. */
+	enum { PHANDLE = 4, FIRST = 5 };
+	const uint32_t wanted[PHANDLE] = {address, 0, 0, pin};
+	unsigned count, masks;
+	const fdt32_t *mask = cells_of(node, "interrupt-map-mask", &masks);
+	const fdt32_t *entry = cells_of(node, "interrupt-map", &count);
+
+	if (address_cells(node) != 3 || interrupt_cells(node) != 1)
+		return false;
+	/* How long an entry is depends on the controller that it names: a controller has no address of its own unless it says so. */
+	while (count > FIRST) {
+		int controller = fdt_node_offset_by_phandle(tree, fdt32_ld(entry + PHANDLE));
+		unsigned skip, step;
+
+		if (controller < 0)
+			return false;
+		skip = FIRST + cell_count(controller, "#address-cells", 0, 3);
+		step = skip + interrupt_cells(controller);
+		if (step > count)
+			return false;
+		if (same_masked(entry, wanted, masks >= PHANDLE ? mask : NULL, PHANDLE))
+			return take_interrupt(controller, entry + skip, count - skip, interrupt);
+		entry += step;
+		count -= step;
+	}
+	return false;
 }

@@ -17,6 +17,14 @@
 #define PLACE 0x5000000u
 #define HEADER_MAGIC "\xd0\x0d\xfe\xed"
 
+static void look_at_map(int node, uint32_t address, uint32_t pin)
+{
+	struct dt_interrupt interrupt;
+
+	if (dt_pci_interrupt(node, address, pin, &interrupt))
+		fuzz_check(interrupt.count && interrupt.count <= DT_INTERRUPT_CELLS, "an interrupt of %u cells", interrupt.count);
+}
+
 static void look(void)
 {
 	struct pci_host hosts[4];
@@ -39,6 +47,10 @@ static void look(void)
 			           interrupt.count);
 		fuzz_check(dt_name(node), "a node without a name");
 	}
+	for (int node = DT_START; (node = dt_find(node, "pci-host-ecam-generic")) != DT_NONE;)
+		for (uint32_t pin = 1; pin <= 4; pin++)
+			for (uint32_t device = 0; device < 4; device++)
+				look_at_map(node, device << 11, pin);
 	for (unsigned i = 0; i < pci_firmware_hosts(hosts, 4); i++)
 		fuzz_check(hosts[i].bus_first <= hosts[i].bus_last, "buses %u-%u", hosts[i].bus_first, hosts[i].bus_last);
 }

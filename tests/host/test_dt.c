@@ -3,6 +3,8 @@
  */
 #include "check.h"
 
+#include <errno.h>
+
 #include <arch/mmio.h>
 #include <base/cmdline.h>
 #include <base/dt.h>
@@ -106,6 +108,40 @@ static void test_devices_and_hosts(void **state)
 	assert_int_equal(windows[0].end, 0xd0000000);
 }
 
+/* INTx by the host's interrupt-map: the pin is turned by each bridge on the way up, and the root bus is the map's. */
+static void test_interrupt_map(void **state)
+{
+	static const struct {
+		uint16_t bdf;
+		uint8_t pin;
+		unsigned gsi; /* 0: none */
+		enum irq_trigger trigger;
+	} cases[] = {
+		{0x208, 1, 20, IRQ_TRIGGER_LEVEL},      /* 02:01.0, INTA */
+		{0x208, 2, 21, IRQ_TRIGGER_LEVEL_HIGH}, /* of a controller whose entries are longer */
+		{0x210, 1, 22, IRQ_TRIGGER_LEVEL},
+		{0x229, 1, 20, IRQ_TRIGGER_LEVEL}, /* 02:05.1: masked */
+		{0x208, 3, 0, 0},
+		{0x218, 1, 0, 0},
+	};
+	struct pci_host host;
+	enum irq_trigger trigger;
+	unsigned gsi;
+
+	(void)state;
+	scan(tree, tree_make(tree));
+	assert_int_equal(pci_firmware_hosts(&host, 1), 1);
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct pci_function function = {.host = &host, .bdf = cases[i].bdf, .irq_pin = cases[i].pin};
+
+		assert_int_equal(pci_firmware_intx(&function, &gsi, &trigger), cases[i].gsi ? 0 : -ENOENT);
+		if (cases[i].gsi) {
+			assert_int_equal(gsi, cases[i].gsi);
+			assert_int_equal(trigger, cases[i].trigger);
+		}
+	}
+}
+
 /* Whatever is missing of it: one line, and nothing is found. The memory behind is not touched: each piece is of exactly its size. */
 static void test_cut_short(void **state)
 {
@@ -162,6 +198,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_devices_and_hosts, set_up),
+		cmocka_unit_test_setup(test_interrupt_map, set_up),
 		cmocka_unit_test_setup(test_cut_short, set_up),
 		cmocka_unit_test_setup(test_any_byte, set_up),
 	};

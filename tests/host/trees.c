@@ -12,7 +12,7 @@
 
 static void cells(void *blob, const char *name, const uint32_t *values, unsigned count)
 {
-	fdt32_t big[16];
+	fdt32_t big[64];
 
 	for (unsigned i = 0; i < count; i++)
 		big[i] = cpu_to_fdt32(values[i]);
@@ -74,6 +74,10 @@ static void put_pci(void *blob)
 	CELLS("reg", 0, (uint32_t)TREE_ECAM, 0, 0x1000000);
 	CELLS("ranges", 0x02000000, 0, 0xc0000000, 0, 0xc0000000, 0, 0x10000000, /* moved, and so of no use: */ 0x01000000, 0, 0,
 	      0, 0x3eff0000, 0, 0x10000);
+	CELLS("#interrupt-cells", 1);
+	CELLS("interrupt-map-mask", 0x1800, 0, 0, 7); /* devices 0 to 3, and again for those above */
+	CELLS("interrupt-map", 0x0800, 0, 0, 1, CONTROLLER, 20, IRQ_TRIGGER_LEVEL, /* one that has addresses: */ 0x0800, 0, 0, 2,
+	      CONTROLLER + 1, 0, 77, 21, IRQ_TRIGGER_LEVEL_HIGH, 0x1000, 0, 0, 1, CONTROLLER, 22, IRQ_TRIGGER_LEVEL);
 	fdt_end_node(blob);
 }
 
@@ -90,6 +94,12 @@ size_t tree_make(void *blob)
 	CELLS("#interrupt-cells", 2);
 	CELLS("reg", 0, HOST_CONTROLLER, 0, 0x1000);
 	CELLS("phandle", CONTROLLER);
+	fdt_end_node(blob);
+	fdt_begin_node(blob, "gic@fec00000");
+	CELLS("#interrupt-cells", 2);
+	CELLS("#address-cells", 2);
+	CELLS("reg", 0, HOST_CONTROLLER, 0, 0x1000);
+	CELLS("phandle", CONTROLLER + 1);
 	fdt_end_node(blob);
 	put_devices(blob);
 	put_pci(blob);

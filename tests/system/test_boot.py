@@ -49,7 +49,8 @@ def make_direct():
     machines = []
 
     def make(words="", **options):
-        vm = Direct(words=f"{SLOTS} {words}", **options)
+        slots = "" if options.get("machine") else SLOTS
+        vm = Direct(words=f"{slots} {words}", **options)
         machines.append(vm)
         return vm
 

@@ -3,10 +3,13 @@
 import calendar
 import itertools
 import re
+import struct
 
 import pytest
 
-from vm import MMIO_BASE, MMIO_BYTES
+import dtb
+from test_boot import make_direct  # noqa: F401, a fixture
+from vm import MMIO_BASE, MMIO_BYTES, option
 
 
 def equip(vm, disk, **properties):
@@ -46,6 +49,38 @@ def test_lines_behind_bridges(make_vm, disk):
     vm.null_console(bus="pcie.0")
     devices = vm.run().working(*NAMES)
     assert {device["irq"] for device in devices.values()} == {"intx"}, f"{devices}"
+
+
+PCIE_LINE = 16  # of microvm's PCIe: four from here on
+LEVEL_LOW = 1  # in the cells of an I/O APIC
+
+
+def pcie_tree():
+    """microvm's PCIe in a tree: its configuration space, a window, and where its pins arrive."""
+    lines = [[device << 11, 0, 0, pin + 1, 1, PCIE_LINE + (device + pin) % 4, LEVEL_LOW] for device in range(4) for pin in range(4)]
+    return dtb.blob({
+        "#address-cells": [2], "#size-cells": [2],
+        "ioapic@fec00000": {"compatible": "intel,ce4100-ioapic", "#interrupt-cells": [2], "phandle": [1],
+                            "interrupt-controller": b"", "reg": [0, 0xFEC00000, 0, 0x1000]},
+        "pcie@e0000000": {"compatible": "pci-host-ecam-generic", "device_type": "pci", "#address-cells": [3], "#size-cells": [2],
+                          "#interrupt-cells": [1], "bus-range": [0, 255], "reg": [0, 0xE0000000, 0, 0x10000000],
+                          "ranges": [0x2000000, 0, 0xC0000000, 0, 0xC0000000, 0, 0x20000000],
+                          "interrupt-map-mask": [0x1800, 0, 0, 7], "interrupt-map": [cell for line in lines for cell in line]}})
+
+
+def test_lines_by_tree(make_direct, disk):
+    """A loader's tree has all that there is about PCI: devices are found, placed, and interrupt by their lines, behind a bridge as well."""
+    tree = pcie_tree()
+    vm = make_direct(machine="microvm-acpi", machine_options="pcie=on", words="virtio.irq=intx")
+    vm.place(0x60000, struct.pack("<QII", 0, 2, len(tree)) + tree)
+    vm.args += ["-device", "pcie-pci-bridge,id=b1,addr=3"]
+    for i, place in enumerate([{"addr": 5}, {"addr": 6}, {"bus": "b1", "addr": 2}]):
+        vm.args += ["-object", f"rng-random,id=r{i},filename=/dev/urandom",
+                    "-device", option("virtio-rng-pci", {"rng": f"r{i}", **place})]
+    vm.linux_elf(params=vm.boot_params(setup_data=0x60000)).run()
+    devices = vm.working("rng0", "rng1", "rng2")
+    vm.check({device["irq"] for device in devices.values()} == {"intx"} and {device["transport"] for device in devices.values()} == {"pci"},
+             f"{devices}")
 
 
 # ---- microvm, whole ----

@@ -51,4 +51,8 @@ struct dt_interrupt {
 };
 DT_PART bool dt_interrupt(int node, struct dt_interrupt *interrupt);
 
+/* Where INTx of a function on a PCI host's root bus arrives, by the host's "interrupt-map". `address` is the first cell of its PCI address
+ * (bus, device and function from bit 8 on), `pin` counts from 1. False: it does not say. */
+DT_PART bool dt_pci_interrupt(int node, uint32_t address, uint32_t pin, struct dt_interrupt *interrupt);
+
 #endif
