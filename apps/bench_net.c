@@ -225,8 +225,10 @@ static int run_bench(const char *name, bool (*run)(uint64_t ops), bool listens)
 		return 1;
 	if (listens)
 		net_listen(bench.device, received);
+	net_poll(bench.device, bench.poll);
 	if (fill_frames())
 		status = measure(name, run);
+	net_poll(bench.device, false);
 	net_listen(bench.device, NULL);
 	net_pool_destroy(bench.pool);
 	return status;

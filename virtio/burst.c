@@ -29,6 +29,22 @@ unsigned virtq_add_burst(struct virtq *vq, void *const tokens[], const struct vi
 	return i;
 }
 
+unsigned virtq_add_again(struct virtq *vq, void *const tokens[], unsigned count)
+{
+	struct virtq_ring *q = virtq_ring_of(vq);
+	unsigned done = 0, more;
+
+	if (unlikely(!q->in_turn || vq->closed))
+		return 0;
+	count = MIN(count, vq->free_count);
+	do {
+		more = vq->packed ? packed_add_again(q, tokens + done, count - done)
+		                  : split_add_again(q, tokens + done, count - done);
+		done += more;
+	} while (more && done < count);
+	return done;
+}
+
 unsigned virtq_harvest_burst(struct virtq *vq, void *tokens[], uint32_t lens[], unsigned count)
 {
 	struct virtq_ring *q = virtq_ring_of(vq);

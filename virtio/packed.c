@@ -35,8 +35,6 @@ void packed_init(struct virtq_ring *q)
 	q->packed.avail_wrap = q->packed.used_wrap = true;
 }
 
-static unsigned avail_bits(bool wrap) { return wrap ? VIRTQ_DESC_F_AVAIL : VIRTQ_DESC_F_USED; }
-
 static unsigned list_flags(uint16_t i, uint16_t nreadable, uint16_t count)
 {
 	return (i < nreadable ? 0u : VIRTQ_DESC_F_WRITE) | (i + 1 < count ? VIRTQ_DESC_F_NEXT : 0u);
@@ -47,7 +45,7 @@ static uint16_t write_next(struct virtq_ring *q, dma_addr_t addr, uint32_t len, 
 {
 	struct pvirtq_desc *desc = &q->packed.desc[q->packed.next_avail];
 
-	flags |= avail_bits(q->packed.avail_wrap);
+	flags |= packed_avail_bits(q->packed.avail_wrap);
 	desc->addr = cpu_to_le64(addr);
 	desc->len = cpu_to_le32(len);
 	desc->id = cpu_to_le16(id);
@@ -141,7 +139,7 @@ static bool lay_out(struct virtq_ring *q, uint16_t id, const struct virtq_buf *d
 static inline void add_table(struct virtq_ring *q, size_t id, unsigned count)
 {
 	const uint32_t at = q->packed.next_avail;
-	const uint64_t flags = VIRTQ_DESC_F_INDIRECT | avail_bits(q->packed.avail_wrap);
+	const uint64_t flags = VIRTQ_DESC_F_INDIRECT | packed_avail_bits(q->packed.avail_wrap);
 	const uint64_t rest = count * sizeof(struct pvirtq_desc) | (uint64_t)id << 32 | flags << 48;
 	struct pvirtq_desc *desc = &q->packed.desc[at];
 
@@ -193,40 +191,6 @@ int packed_add_frame_and_one(struct virtq *vq, const struct virtq_buf *data, boo
 	return 0;
 }
 
-/* In turn: the id is the place in the ring. */
-[[gnu::always_inline]] static inline void add_in_turn(struct virtq_ring *q, void *const tokens[], const struct virtq_buf bufs[],
-                                                      size_t count, const bool writable)
-{
-	while (count) {
-		const size_t at = q->packed.next_avail, run = MIN(count, q->vq.size - at); /* not past the ring's end */
-		const unsigned flags = (writable ? VIRTQ_DESC_F_WRITE : 0) | avail_bits(q->packed.avail_wrap);
-		uint64_t id_and_flags = (uint64_t)at << 32 | (uint64_t)flags << 48;
-		struct pvirtq_desc *desc = &q->packed.desc[at];
-		struct virtq_slot *slot = &q->slots[at];
-
-		for (size_t i = 0; i < run; i++) {
-			uint32_t len = bufs[i].len;
-			le64 rest = cpu_to_le64(len | id_and_flags);
-
-			desc[i].addr = cpu_to_le64(mmu_virt_to_phys(bufs[i].addr));
-			memcpy(&desc[i].len, &rest, sizeof(rest));
-			slot[i].token = tokens[i];
-			if (writable)
-				slot[i].writable = len;
-			id_and_flags += BIT64(32);
-		}
-		tokens += run;
-		bufs += run;
-		count -= run;
-		q->packed.next_avail = (uint32_t)(at + run);
-		if (q->packed.next_avail == q->vq.size) {
-			q->packed.next_avail = 0;
-			q->packed.avail_wrap = !q->packed.avail_wrap;
-		}
-	}
-	q->vq.free_head = q->packed.next_avail;
-}
-
 void packed_add_burst(struct virtq_ring *q, void *const tokens[], const struct virtq_buf bufs[], unsigned count, bool writable)
 {
 	const unsigned size = q->vq.size, write = writable ? VIRTQ_DESC_F_WRITE : 0;
@@ -236,22 +200,19 @@ void packed_add_burst(struct virtq_ring *q, void *const tokens[], const struct v
 	uint64_t flags;
 	size_t at, slot, i = 0;
 
+	if (likely(q->in_turn)) {
+		packed_add_in_turn(q, tokens, bufs, count, writable);
+		return;
+	}
 	if (count && !q->added) { /* its flags wait for the kick */
 		(void)packed_add(q, bufs, !writable, 1, bufs->len & all_or_none, tokens[0]);
 		i = 1;
 	}
 	at = q->packed.next_avail;
 	slot = q->vq.free_head;
-	flags = (uint64_t)(write | avail_bits(q->packed.avail_wrap)) << 48;
+	flags = (uint64_t)(write | packed_avail_bits(q->packed.avail_wrap)) << 48;
 	q->vq.free_count = (uint16_t)(q->vq.free_count - (count - i));
 	q->added = (uint16_t)(q->added + (count - i));
-	if (likely(q->in_turn)) {
-		if (writable)
-			add_in_turn(q, tokens + i, bufs + i, count - i, true);
-		else
-			add_in_turn(q, tokens + i, bufs + i, count - i, false);
-		return;
-	}
 	for (; i < count; i++) {
 		struct virtq_slot *s = &slots[slot];
 		uint32_t len = bufs[i].len;
@@ -369,46 +330,6 @@ void *packed_harvest(struct virtq_ring *q, uint32_t *len)
 	return take_in_order(q, len);
 }
 
-/* As many of the next `count` as were used in turn, and used right; those in flight are so many at least. */
-[[gnu::always_inline]] static inline unsigned harvest_in_turn(struct virtq_ring *q, void *tokens[], uint32_t lens[],
-                                                              unsigned count, const bool measured)
-{
-	const uint32_t both = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED;
-	const size_t first = q->packed.last_used;
-	const struct pvirtq_desc *ring = &q->packed.desc[first];
-	const struct virtq_slot *slots = &q->slots[first];
-	uint32_t expected = (uint32_t)first | (q->packed.used_wrap ? both << 16 : 0);
-	size_t i;
-
-	count = MIN(count, q->vq.size - (unsigned)first); /* not past the ring's end */
-	for (i = 0; i < count; i++, expected++) {
-		/* Id and flags in one access: who sees the flags sees what was written before them. */
-		if ((le32_to_cpu(READ_ONCE(ring[i].id_and_flags)) & (both << 16 | UINT16_MAX)) != expected)
-			break;
-		if (measured) {
-			uint32_t len;
-
-			/* The flags before the length. */
-			virt_rmb();
-			len = le32_to_cpu(READ_ONCE(ring[i].len));
-			if (unlikely(len > slots[i].writable))
-				break;
-			lens[i] = len;
-		}
-		tokens[i] = slots[i].token;
-	}
-	/* The flags before the data that the device wrote. */
-	virt_rmb();
-	q->vq.free_count = (uint16_t)(q->vq.free_count + i);
-	q->vq.harvested += i;
-	q->packed.last_used = (uint32_t)(first + i);
-	if (q->packed.last_used == q->vq.size) {
-		q->packed.last_used = 0;
-		q->packed.used_wrap = !q->packed.used_wrap;
-	}
-	return (unsigned)i;
-}
-
 [[gnu::always_inline]] static inline unsigned harvest_plain(struct virtq_ring *q, struct virtq_harvest_to to, unsigned count)
 {
 	const unsigned size = q->vq.size, both = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED;
@@ -464,7 +385,7 @@ unsigned packed_harvest_burst(struct virtq_ring *q, void *tokens[], uint32_t len
 {
 	for (unsigned look = 0; likely(q->in_turn && available(q)) && look < 2; look++) {
 		const unsigned end = MIN(count, available(q));
-		unsigned done = lens ? harvest_in_turn(q, tokens, lens, end, true) : harvest_in_turn(q, tokens, lens, end, false);
+		unsigned done = packed_harvest_in_turn(q, tokens, lens, end);
 
 		/* What is used and was not taken came just now, which a second look shows, or came out of turn. */
 		if (done || !more_used(q))

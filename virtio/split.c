@@ -43,14 +43,6 @@ void split_init(struct virtq_ring *q)
 		q->split.avail->ring[i] = cpu_to_le16(i); /* for requests in turn: nothing that the device looks at yet */
 }
 
-static inline void write_desc(struct virtq_desc *desc, dma_addr_t addr, uint32_t len, unsigned flags, uint16_t next)
-{
-	le64 rest = cpu_to_le64(len | (uint64_t)flags << 32 | (uint64_t)next << 48); /* one store for the three fields */
-
-	desc->addr = cpu_to_le64(addr);
-	memcpy(&desc->len, &rest, sizeof(rest));
-}
-
 /* "Indirect Descriptors": one table, no NEXT beside INDIRECT, no INDIRECT inside */
 static void write_table(struct virtq_ring *q, uint16_t slot, const struct virtq_buf *bufs, uint16_t nreadable, uint16_t count)
 {
@@ -59,12 +51,13 @@ static void write_table(struct virtq_ring *q, uint16_t slot, const struct virtq_
 	unsigned i = 0;
 
 	for (; i < nreadable; i++)
-		write_desc(&table[i], virtq_buf_addr(map, i, &bufs[i]), bufs[i].len, VIRTQ_DESC_F_NEXT, (uint16_t)(i + 1));
+		split_write_desc(&table[i], virtq_buf_addr(map, i, &bufs[i]), bufs[i].len, VIRTQ_DESC_F_NEXT, (uint16_t)(i + 1));
 	for (; i < count; i++)
-		write_desc(&table[i], virtq_buf_addr(map, i, &bufs[i]), bufs[i].len, VIRTQ_DESC_F_WRITE | VIRTQ_DESC_F_NEXT,
-		           (uint16_t)(i + 1));
+		split_write_desc(&table[i], virtq_buf_addr(map, i, &bufs[i]), bufs[i].len, VIRTQ_DESC_F_WRITE | VIRTQ_DESC_F_NEXT,
+		                 (uint16_t)(i + 1));
 	table[count - 1].flags &= cpu_to_le16((uint16_t)~VIRTQ_DESC_F_NEXT);
-	write_desc(&q->split.desc[slot], virtq_table_addr(q, slot), count * (uint32_t)sizeof(table[0]), VIRTQ_DESC_F_INDIRECT, 0);
+	split_write_desc(&q->split.desc[slot], virtq_table_addr(q, slot), count * (uint32_t)sizeof(table[0]),
+	                 VIRTQ_DESC_F_INDIRECT, 0);
 }
 
 /* A chain of ring descriptors from `head` on; returns its last one. */
@@ -77,7 +70,7 @@ static uint16_t write_chain(struct virtq_ring *q, uint16_t head, const struct vi
 		uint16_t next = q->slots[d].next;
 		unsigned flags = (i < nreadable ? 0u : VIRTQ_DESC_F_WRITE) | (i + 1 < count ? VIRTQ_DESC_F_NEXT : 0u);
 
-		write_desc(&q->split.desc[d], virtq_buf_addr(map, i, &bufs[i]), bufs[i].len, flags, next);
+		split_write_desc(&q->split.desc[d], virtq_buf_addr(map, i, &bufs[i]), bufs[i].len, flags, next);
 		if (i + 1 == count)
 			return d;
 		d = next;
@@ -126,17 +119,17 @@ static bool lay_out(struct virtq_ring *q, uint16_t slot, const struct virtq_buf 
 	uint64_t bytes = q->head + q->tail;
 
 	*writable = q->tail;
-	write_desc(d++, frame, q->head, VIRTQ_DESC_F_NEXT, 1);
+	split_write_desc(d++, frame, q->head, VIRTQ_DESC_F_NEXT, 1);
 	for (unsigned i = 0; i < count; i++, d++) {
 		unsigned flags = VIRTQ_DESC_F_NEXT | (i < nreadable ? 0 : VIRTQ_DESC_F_WRITE);
 
 		bytes += data[i].len;
 		*writable += i < nreadable ? 0 : data[i].len;
-		write_desc(d, mmu_virt_to_phys(data[i].addr), data[i].len, flags, (uint16_t)(i + 2));
+		split_write_desc(d, mmu_virt_to_phys(data[i].addr), data[i].len, flags, (uint16_t)(i + 2));
 	}
-	write_desc(d, frame + q->head, q->tail, VIRTQ_DESC_F_WRITE, 0);
-	write_desc(&q->split.desc[slot], virtq_table_addr(q, slot), (count + 2) * (uint32_t)sizeof(*table), VIRTQ_DESC_F_INDIRECT,
-	           0);
+	split_write_desc(d, frame + q->head, q->tail, VIRTQ_DESC_F_WRITE, 0);
+	split_write_desc(&q->split.desc[slot], virtq_table_addr(q, slot), (count + 2) * (uint32_t)sizeof(*table),
+	                 VIRTQ_DESC_F_INDIRECT, 0);
 	q->vq.shapes[slot] = (uint8_t)(count + 1);
 	return bytes <= UINT32_MAX;
 }
@@ -161,36 +154,14 @@ int split_add_frame_and_one(struct virtq *vq, const struct virtq_buf *data, bool
 	struct virtq_desc *table = virtq_table(q, slot);
 	struct virtq_slot *s = &q->slots[slot];
 
-	write_desc(&table[1], mmu_virt_to_phys(data->addr), len,
-	           writable ? VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_WRITE : VIRTQ_DESC_F_NEXT, 2);
+	split_write_desc(&table[1], mmu_virt_to_phys(data->addr), len,
+	                 writable ? VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_WRITE : VIRTQ_DESC_F_NEXT, 2);
 	s->token = token;
 	s->writable = q->tail + (writable ? len : 0);
 	q->vq.free_head = s->next;
 	q->vq.free_count--;
 	make_available(q, (uint16_t)slot);
 	return 0;
-}
-
-/* In turn: slot and entry of the available ring have the place of the request, and the entry says so since split_init(). */
-[[gnu::always_inline]] static inline void add_in_turn(struct virtq_ring *q, void *const tokens[], const struct virtq_buf bufs[],
-                                                      unsigned count, const bool writable)
-{
-	const size_t mask = q->vq.size - 1u;
-	struct virtq_slot *slots = q->slots;
-	struct virtq_desc *desc = q->split.desc;
-	size_t at = q->split.avail_idx;
-
-	for (size_t i = 0; i < count; i++, at++) {
-		size_t slot = at & mask;
-		uint32_t len = bufs[i].len;
-
-		write_desc(&desc[slot], mmu_virt_to_phys(bufs[i].addr), len, writable ? VIRTQ_DESC_F_WRITE : 0, 0);
-		slots[slot].token = tokens[i];
-		if (writable)
-			slots[slot].writable = len;
-	}
-	q->vq.free_head = (uint32_t)(at & mask);
-	q->split.avail_idx = (uint16_t)at;
 }
 
 void split_add_burst(struct virtq_ring *q, void *const tokens[], const struct virtq_buf bufs[], unsigned count, bool writable)
@@ -206,17 +177,14 @@ void split_add_burst(struct virtq_ring *q, void *const tokens[], const struct vi
 	q->vq.free_count = (uint16_t)(q->vq.free_count - count);
 	q->added = (uint16_t)(q->added + count);
 	if (likely(q->in_turn)) {
-		if (writable)
-			add_in_turn(q, tokens, bufs, count, true);
-		else
-			add_in_turn(q, tokens, bufs, count, false);
+		split_add_in_turn(q, tokens, bufs, count, writable);
 		return;
 	}
 	for (size_t i = 0; i < count; i++) {
 		struct virtq_slot *s = &slots[slot];
 		uint32_t len = bufs[i].len;
 
-		write_desc(&desc[slot], mmu_virt_to_phys(bufs[i].addr), len, flags, 0);
+		split_write_desc(&desc[slot], mmu_virt_to_phys(bufs[i].addr), len, flags, 0);
 		ring[at++ & mask] = cpu_to_le16((uint16_t)slot);
 		s->token = tokens[i];
 		s->writable = len & all_or_none;
@@ -307,33 +275,6 @@ void *split_harvest(struct virtq_ring *q, uint32_t *len)
 	return token;
 }
 
-/* As many of the next `count` as were used in turn, and used right; those in flight are so many at least. */
-[[gnu::always_inline]] static inline unsigned harvest_in_turn(struct virtq_ring *q, void *tokens[], uint32_t lens[],
-                                                              unsigned count, const bool measured)
-{
-	const size_t first = q->split.last_used & (q->vq.size - 1u);
-	const struct virtq_used_elem *elems = &q->split.used->ring[first];
-	const struct virtq_slot *slots = &q->slots[first];
-	size_t i;
-
-	for (i = 0; i < count; i++) {
-		if (unlikely(READ_ONCE(elems[i].id) != cpu_to_le32((uint32_t)(first + i))))
-			break;
-		if (measured) {
-			uint32_t len = le32_to_cpu(READ_ONCE(elems[i].len));
-
-			if (unlikely(len > slots[i].writable))
-				break;
-			lens[i] = len;
-		}
-		tokens[i] = slots[i].token;
-	}
-	q->vq.free_count = (uint16_t)(q->vq.free_count + i);
-	q->split.last_used = (uint16_t)(q->split.last_used + i);
-	q->vq.harvested += i;
-	return (unsigned)i;
-}
-
 [[gnu::always_inline]] static inline unsigned harvest_plain(struct virtq_ring *q, struct virtq_harvest_to to, unsigned count)
 {
 	const uint32_t size = q->vq.size;
@@ -370,7 +311,7 @@ unsigned split_harvest_burst(struct virtq_ring *q, void *tokens[], uint32_t lens
 	if (likely(q->in_turn)) {
 		const unsigned used = used_now(q),
 			       end = MIN(MIN(count, used), q->vq.size - (q->split.last_used & (q->vq.size - 1u)));
-		unsigned done = lens ? harvest_in_turn(q, tokens, lens, end, true) : harvest_in_turn(q, tokens, lens, end, false);
+		unsigned done = split_harvest_in_turn(q, tokens, lens, end);
 
 		if (done || !end)
 			return done;

@@ -15,8 +15,8 @@
 #include <arch/mmio.h>
 #include <base/log.h>
 #include <base/page.h>
+#include <virtio/burst.h>
 #include <virtio/transport.h>
-#include <virtio/virtq_impl.h>
 
 #define MAP_RETRY_NS UINT64_C(1000000)
 #define FRAME_ALIGN 16
@@ -356,7 +356,9 @@ struct dma_device *virtio_dma(struct virtio_device *vdev)
 int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, const struct virtq_spec *spec, struct virtq **vq_out)
 {
 	bool packed = virtio_has(vdev, VIRTIO_F_RING_PACKED);
-	size_t private_bytes = sizeof(struct virtq_ring) + (sizeof(struct virtq_slot) + (spec->head ? 1u : 0)) * size;
+	size_t private_bytes = sizeof(struct virtq_ring) + (sizeof(struct virtq_slot) + (spec->head ? 1u : 0) +
+	                                                    (spec->in_turn ? sizeof(struct pvirtq_desc) : 0)) *
+	                                                           size;
 	struct virtq_ring *q = page_alloc(private_bytes, PAGE_SIZE);
 
 	if (!q)
@@ -374,7 +376,8 @@ int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, cons
 	q->callback = spec->callback;
 	q->quiet = spec->quiet || !spec->callback;
 	q->slots = (struct virtq_slot *)(q + 1);
-	q->vq.shapes = (uint8_t *)(q->slots + size);
+	q->copies = (struct pvirtq_desc *)(q->slots + size);
+	q->vq.shapes = (uint8_t *)(q->copies + (spec->in_turn ? size : 0));
 	q->head = spec->head;
 	q->tail = spec->tail;
 	q->event_idx = virtio_has(vdev, VIRTIO_F_EVENT_IDX);
@@ -481,6 +484,15 @@ void virtq_set_polled(struct virtq *vq, bool on)
 	if (on)
 		poller_add(&q->poller, &vq->event);
 	event_mark(&vq->event); /* turns interrupts off or on */
+}
+
+void virtq_set_quiet(struct virtq *vq, bool on)
+{
+	virtq_ring_of(vq)->quiet = on;
+	if (on)
+		virtq_irq_disable(vq);
+	else
+		event_mark(&vq->event); /* turns interrupts on */
 }
 
 void virtq_destroy(struct virtq *vq) { virtq_run(vq, destroy); }

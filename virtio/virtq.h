@@ -62,6 +62,9 @@ struct virtq {
  * Make bufs[i] available under tokens[i] (no NULL among them, no length 0), all device-writable or all device-readable. Returns how many:
  * fewer than `count` when there is no room for more now, 0 when broken, too. */
 unsigned virtq_add_burst(struct virtq *vq, void *const tokens[], const struct virtq_buf bufs[], unsigned count, bool writable);
+/* The same for buffers that are as they were when they were last here: those tokens, from the front, that had in this order the places in the
+ * ring that come next are available again, at next to no cost. Returns how many; the others are virtq_add_burst()'s. */
+unsigned virtq_add_again(struct virtq *vq, void *const tokens[], unsigned count);
 /* The next used requests, at most `count`: tokens and bytes written, as virtq_harvest(). Fewer than that may be given though there are
  * more: 0 says that there are none. `lens` is NULL where nothing is device-writable. */
 unsigned virtq_harvest_burst(struct virtq *vq, void *tokens[], uint32_t lens[], unsigned count);
@@ -121,6 +124,9 @@ bool virtq_irq_enable_after(struct virtq *vq, uint16_t count);
 void virtq_irq_disable(struct virtq *vq); /* a hint to the device */
 /* Run the callback in each turn of the loop, which then never sleeps, and want no interrupts; or (at first) the other way round. */
 void virtq_set_polled(struct virtq *vq, bool on);
+
+/* The callback runs only when virtq_irq_enable_after() has asked for it, once; or (at first, unless the spec has it so) for all used buffers. */
+void virtq_set_quiet(struct virtq *vq, bool on);
 
 /* Requests that the device never used, one token a call, NULL at the end. After a reset of the device or queue only. */
 void *virtq_detach_unused(struct virtq *vq);

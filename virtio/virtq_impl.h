@@ -49,12 +49,13 @@ _Static_assert(sizeof(struct virtq_desc) == 16, "virtq_desc");
 
 struct pvirtq_desc { /* "Packed Virtqueues / The Virtqueue Descriptor Format" */
 	le64 addr;
-	le32 len;
 	union {
 		struct {
+			le32 len;
 			le16 id, flags;
 		};
-		le32 id_and_flags;
+		le32 halves[2]; /* the length; id and flags */
+		le64 rest;
 	};
 };
 _Static_assert(sizeof(struct pvirtq_desc) == 16, "pvirtq_desc");
@@ -114,6 +115,7 @@ struct virtq_ring {
 	uint32_t batch_len;   /* what the device wrote into that last one */
 
 	struct virtq_slot *slots;       /* size of them */
+	struct pvirtq_desc *copies;     /* packed, in turn: of their descriptors, without flags */
 	struct virtq_mapping *mappings; /* max_buffers for each slot, or NULL: the identity map */
 
 	/* Indirect tables, max_buffers entries for each slot, or NULL: direct descriptors only. */
@@ -223,9 +225,6 @@ static inline dma_addr_t virtq_table_addr(const struct virtq_ring *q, size_t slo
 void *virtq_complete(struct virtq_ring *q, uint32_t id, uint32_t len, uint32_t *written);
 /* Those checks alone, for who found something odd: the length to go on with, or -1: broken. */
 [[gnu::cold]] int64_t virtq_check_used(struct virtq_ring *q, uint32_t id, uint32_t len);
-
-/* A request was used out of turn, or is about to be released so: from now on the free slots are a list, of which no slot has a token. */
-[[gnu::cold]] void virtq_leave_turn(struct virtq_ring *q);
 
 /* ---- the engines ---- */
 /* What the layout wants: bytes in all, zeroed, page-aligned; the areas in *setup as offsets. */

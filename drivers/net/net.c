@@ -47,6 +47,7 @@ static const struct net_ops ops = {
 	.tx_burst = virtio_net_tx_burst,
 	.rx_burst = virtio_net_rx_burst,
 	.rx_again = virtio_net_rx_again,
+	.poll = virtio_net_rx_poll,
 	.count = count,
 	.control = &virtio_net_control,
 };
@@ -228,6 +229,7 @@ static void specify_pair(struct net_pair *pair, struct virtq_spec *specs)
 
 	specs[NET_RX] = (struct virtq_spec){.name = "receiveq",
 	                                    .callback = virtio_net_rx_used,
+	                                    .quiet = net->device.polled,
 	                                    .max_size = QUEUE_MAX,
 	                                    .max_buffers = (uint16_t)(net->rx_fragments + net->own_header),
 	                                    .in_turn = true,

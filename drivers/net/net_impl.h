@@ -164,6 +164,7 @@ void virtio_net_rx_fill(struct net_pair *pair);
 void virtio_net_rx_used(struct virtq *vq);
 unsigned virtio_net_rx_burst(struct net_device *device, struct net_buf **bufs, unsigned count);
 void virtio_net_rx_again(struct net_device *device);
+void virtio_net_rx_poll(struct net_device *device);
 void virtio_net_rx_drain(struct net_pair *pair, struct virtq *vq); /* the queue or the device is reset */
 void virtio_net_rx_close(struct net_pair *pair);
 

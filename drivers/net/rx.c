@@ -13,6 +13,7 @@
 #include "net_impl.h"
 
 #define BURST 64u
+#define MERGE_HEADER ((uint32_t)offsetof(struct virtio_net_hdr, hash_value)) /* with num_buffers, and without a hash */
 
 /* Buffers that were harvested and not looked at yet. */
 struct rx_harvest {
@@ -34,24 +35,28 @@ static struct net_buf *harvest_next(struct rx_harvest *harvest, struct virtq *vq
 
 static void await_buffers(struct net_pair *pair) { net_pool_notify(pair->pool, &pair->fill_event); }
 
-/* Requests of one buffer each. */
+/* Requests of one buffer each. What a program gave back at once, as it got it, goes where it was before. */
 static bool post_plain(struct net_pair *pair, struct virtq *vq)
 {
 	const uint32_t header = pair->net->header;
-	struct net_buf *bufs[BURST], **from = bufs;
+	unsigned want = MIN(BURST, virtq_room(vq)), count = want, again, added;
+	struct net_buf **bufs = net_bufs_take(pair->pool, &count);
 	struct virtq_buf wire[BURST];
-	unsigned want = MIN(BURST, virtq_room(vq)), count = net_bufs_alloc(pair->pool, bufs, want), added;
 
-	for (struct virtq_buf *to = wire; to != wire + count; to++) {
-		to->addr = (*from++)->start - header;
-		to->len = BUF_CAPACITY + header;
-	}
+	if (unlikely(count < want))
+		await_buffers(pair);
+	again = virtq_add_again(vq, (void *const *)bufs, count);
+	if (likely(again == count))
+		return count == BURST;
+	bufs += again;
+	count -= again;
+#pragma GCC unroll 4
+	for (size_t i = 0; i < count; i++)
+		wire[i] = (struct virtq_buf){bufs[i]->start - header, BUF_CAPACITY + header};
 	added = virtq_add_burst(vq, (void *const *)bufs, wire, count, true);
 	if (unlikely(added < count))
 		net_bufs_free(bufs + added, count - added);
-	if (unlikely(count < want))
-		await_buffers(pair);
-	return added == BURST;
+	return again + added == BURST;
 }
 
 /* A request of several, or with the header apart. False: no room, or no buffers, which are awaited then. */
@@ -98,7 +103,6 @@ void virtio_net_rx_fill(struct net_pair *pair)
 	else
 		while (post_pieces(pair, vq))
 			;
-	virtq_kick_later(vq);
 }
 
 void virtio_net_rx_again(struct net_device *device)
@@ -110,7 +114,30 @@ void virtio_net_rx_again(struct net_device *device)
 			event_mark(&net->pairs[i].rx->event);
 }
 
-static void run_fill(struct event *event) { virtio_net_rx_fill(container_of(event, struct net_pair, fill_event)); }
+static void set_quiet(struct virtq *vq)
+{
+	const struct net_pair *pair = vq->context;
+
+	virtq_set_quiet(vq, pair->net->device.polled);
+}
+
+void virtio_net_rx_poll(struct net_device *device)
+{
+	struct net *net = net_of(device);
+
+	for (unsigned i = 0; i < net->pair_count; i++)
+		if (net->pairs[i].rx)
+			virtq_run(net->pairs[i].rx, set_quiet);
+}
+
+static void run_fill(struct event *event)
+{
+	struct net_pair *pair = container_of(event, struct net_pair, fill_event);
+
+	virtio_net_rx_fill(pair);
+	if (pair->rx)
+		virtq_kick(pair->rx);
+}
 
 /* ---- frames ---- */
 
@@ -172,27 +199,36 @@ static bool rx_take(struct net_pair *pair, struct rx_harvest *harvest, struct vi
 	return true;
 }
 
-/* How many of `count` requests, from the front, are frames in one buffer whose header says nothing: their lengths are set. */
+/* A frame in one buffer whose header says nothing gets its length. (The header is read for this only: what a device makes of it later is of
+ * no effect.) */
+static inline bool rx_plain_one(struct net_buf *buf, uint32_t written, uint32_t header_bytes, bool merge, uint32_t *length)
+{
+	const struct virtio_net_hdr *header = (const void *)(buf->data - header_bytes);
+
+	*length = written - header_bytes;
+	if (unlikely((merge && header->num_buffers != cpu_to_le16(1)) || header->flags_and_gso ||
+	             *length - ETHERNET_HEADER > BUF_CAPACITY - ETHERNET_HEADER))
+		return false;
+	buf->length = *length;
+	return true;
+}
+
+/* How many of `count` requests are such, from the front. */
 [[gnu::always_inline]] static inline unsigned rx_plain(struct net_pair *pair, struct net_buf **bufs, const uint32_t *lens,
                                                        unsigned count, const bool merge)
 {
-	const uint32_t header_bytes = pair->net->header;
-	uint64_t bytes = 0;
-	unsigned i;
+	const uint32_t header_bytes = merge ? MERGE_HEADER : pair->net->header;
+	uint32_t bytes = 0, length[4];
+	size_t i = 0;
 
-	for (i = 0; i < count; i++) {
-		struct net_buf *buf = bufs[i];
-		const struct virtio_net_hdr *header = (const void *)(buf->data - header_bytes);
-		uint32_t length = lens[i] - header_bytes;
-
-		if (unlikely((merge && READ_ONCE(header->num_buffers) != cpu_to_le16(1)) || READ_ONCE(header->flags_and_gso) ||
-		             length - ETHERNET_HEADER > BUF_CAPACITY - ETHERNET_HEADER))
-			break;
-		buf->length = length;
-		bytes += length;
-	}
+#define PLAIN(j) rx_plain_one(bufs[j], lens[j], header_bytes, merge, &length[(j)-i])
+	for (; i + 4 <= count && FOUR(PLAIN, i); i += 4)
+		bytes += length[0] + length[1] + length[2] + length[3];
+	for (; i < count && PLAIN(i); i++)
+		bytes += length[0];
+#undef PLAIN
 	pair->counters.rx_bytes += bytes;
-	return i;
+	return (unsigned)i;
 }
 
 /* Frames from all that was harvested, into `out`. */
@@ -250,6 +286,7 @@ static struct net_buf *backlog_pop(struct net_pair *pair)
 	return buf;
 }
 
+/* The ring is filled up before: with what the program has given back since, and at the turn's end with what it gives back until then. */
 unsigned virtio_net_rx_burst(struct net_device *device, struct net_buf **bufs, unsigned count)
 {
 	struct net_pair *pair = net_pair_of(net_of(device));
@@ -257,6 +294,7 @@ unsigned virtio_net_rx_burst(struct net_device *device, struct net_buf **bufs, u
 
 	if (unlikely(!pair))
 		return 0;
+	virtio_net_rx_fill(pair);
 	while (unlikely(pair->backlog) && taken < count)
 		bufs[taken++] = backlog_pop(pair);
 	while (taken < count) {
@@ -266,7 +304,7 @@ unsigned virtio_net_rx_burst(struct net_device *device, struct net_buf **bufs, u
 			break;
 		taken += more;
 	}
-	virtio_net_rx_fill(pair);
+	event_defer(&pair->fill_event);
 	return taken;
 }
 
@@ -287,6 +325,8 @@ void virtio_net_rx_used(struct virtq *vq)
 	struct net_pair *pair = vq->context;
 	struct net_device *device = &pair->net->device;
 
+	if (device->polled)
+		return;
 	if (device->rx_ready)
 		device->rx_ready(device);
 	else

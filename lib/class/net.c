@@ -72,13 +72,17 @@ void net_pool_notify(struct net_pool *pool, struct event *event)
 
 unsigned net_pool_free_count(const struct net_pool *pool) { return pool->free_count; }
 
+struct net_buf **net_bufs_take(struct net_pool *pool, unsigned *count)
+{
+	*count = MIN(*count, pool->free_count);
+	pool->free_count -= *count;
+	return &pool->free[pool->free_count];
+}
+
 unsigned net_bufs_alloc(struct net_pool *pool, struct net_buf **bufs, unsigned count)
 {
-	struct net_buf **top;
+	struct net_buf **top = net_bufs_take(pool, &count);
 
-	count = MIN(count, pool->free_count);
-	pool->free_count -= count;
-	top = &pool->free[pool->free_count];
 #pragma GCC unroll 4
 	for (size_t i = 0; i < count; i++)
 		bufs[i] = top[i];
@@ -126,22 +130,28 @@ void net_buf_free(struct net_buf *buf)
 	}
 }
 
+static inline bool free_one(struct net_buf *buf, const struct net_pool *pool, struct net_buf **place)
+{
+	if (unlikely(((uintptr_t)buf->done | (uintptr_t)buf->more) || buf->pool != pool))
+		return false;
+	refresh(buf);
+	*place = buf;
+	return true;
+}
+
 /* Of those at the front that are single, of one pool and wanted back by nobody: all, at once. */
 static unsigned free_plain(struct net_buf **bufs, unsigned count)
 {
 	struct net_pool *pool = bufs[0]->pool;
 	struct net_buf **top = pool ? &pool->free[pool->free_count] : NULL;
-	size_t i;
+	size_t i = 0;
 
-#pragma GCC unroll 4
-	for (i = 0; i < count; i++) {
-		struct net_buf *buf = bufs[i];
-
-		if (unlikely(((uintptr_t)buf->done | (uintptr_t)buf->more) || buf->pool != pool))
-			break;
-		refresh(buf);
-		top[i] = buf;
-	}
+#define FREE(i) free_one(bufs[i], pool, &top[i])
+	while (i + 4 <= count && FOUR(FREE, i))
+		i += 4;
+	while (i < count && FREE(i))
+		i++;
+#undef FREE
 	if (!i)
 		return 0;
 	pool->free_count += (unsigned)i;

@@ -67,7 +67,9 @@ void net_pool_destroy(struct net_pool *pool); /* what is still out keeps it in p
 /* NULL: none free. Its data is behind the headroom; no more, no done, no offload. Bytes and length are what they were. */
 struct net_buf *net_buf_alloc(struct net_pool *pool);
 unsigned net_bufs_alloc(struct net_pool *pool, struct net_buf **bufs, unsigned count); /* as many as there are, at most `count` */
-void net_buf_free(struct net_buf *buf);                                                /* with all that `more` chains */
+/* The same without a copy: they lie there until any buffer of the pool goes back. */
+struct net_buf **net_bufs_take(struct net_pool *pool, unsigned *count);
+void net_buf_free(struct net_buf *buf); /* with all that `more` chains */
 void net_bufs_free(struct net_buf **bufs, unsigned count);
 unsigned net_pool_free_count(const struct net_pool *pool);
 void net_pool_notify(struct net_pool *pool, struct event *event); /* mark it when a buffer comes back, once; NULL: not any more */
@@ -95,6 +97,7 @@ struct net_ops {
 	unsigned (*tx_burst)(struct net_device *device, struct net_buf **bufs, unsigned count);
 	unsigned (*rx_burst)(struct net_device *device, struct net_buf **bufs, unsigned count);
 	void (*rx_again)(struct net_device *device); /* call rx_ready() soon */
+	void (*poll)(struct net_device *device);     /* as device->polled has it */
 	struct net_counters (*count)(const struct net_device *device);
 	const struct net_control_ops *control;
 };
@@ -112,6 +115,7 @@ struct net_device {
 	uint8_t tx_offloads; /* NET_OFFLOAD_*: what it takes */
 	uint8_t rx_offloads; /* and gives; see net_rx_offloads() */
 	uint32_t hash_types; /* NET_HASH_*: what it hashes and tells */
+	bool polled;         /* see net_poll() */
 	uint64_t link_changes, announces;
 
 	/* The program's. */
@@ -144,7 +148,16 @@ static inline void net_listen(struct net_device *device, void (*rx_ready)(struct
 		device->ops->rx_again(device);
 }
 
-/* Received frames, at most `count`, of the queue of this CPU; the ring is filled up again with fresh buffers behind it. */
+/* Whether the program looks for frames by itself, by net_rx_burst(): then there is no interrupt for them, and no rx_ready(). At first it
+ * does not. */
+static inline void net_poll(struct net_device *device, bool on)
+{
+	device->polled = on;
+	device->ops->poll(device);
+}
+
+/* Received frames, at most `count`, of the queue of this CPU; the ring is filled up again with fresh buffers behind it:
+ * those that were given back, at the next call or the end of the turn. */
 static inline unsigned net_rx_burst(struct net_device *device, struct net_buf **bufs, unsigned count)
 {
 	return device->ops->rx_burst(device, bufs, count);

@@ -45,6 +45,7 @@ static int echo_start(struct virtio_device *vdev)
 		                               .callback = echo_options.used ? callback : NULL,
 		                               .max_size = echo_options.max_size,
 		                               .cpu = echo_options.cpu,
+		                               .in_turn = echo_options.in_turn,
 		                               .max_buffers = echo_options.max_buffers};
 	error = virtio_queues_create(vdev, count, specs);
 	if (error)

@@ -17,9 +17,10 @@ struct echo_options {
 	void (*config_changed)(struct virtio_device *vdev);
 	void (*drained)(struct virtq *vq); /* on the queue's CPU, as unused(): the queue is about to go */
 	unsigned cpu;                      /* of all its queues */
-	unsigned burst;                    /* harvest in bursts of that; 0: one by one */
-	void *early;                       /* 100 bytes of RAM, to be made available, and kicked, before DRIVER_OK */
-	int fail_probe, fail_start;        /* errors for probe() and start() to give */
+	bool in_turn;
+	unsigned burst;             /* harvest in bursts of that; 0: one by one */
+	void *early;                /* 100 bytes of RAM, to be made available, and kicked, before DRIVER_OK */
+	int fail_probe, fail_start; /* errors for probe() and start() to give */
 };
 extern struct echo_options echo_options; /* at the next probe */
 extern unsigned echo_starts, echo_stops, echo_removes;

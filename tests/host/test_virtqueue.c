@@ -344,6 +344,88 @@ static void packed_sizes_that_are_no_power_of_two(void **state)
 			                                          (event ? FEATURE(F_EVENT_IDX) : 0)});
 }
 
+/* ---- buffers that go where they were ---- */
+
+static struct request *back[ECHO_BURST_MAX];
+static unsigned back_count;
+
+static void come_back(struct virtq *vq, void *token, uint32_t length)
+{
+	used(vq, token, length);
+	back[back_count++ % ECHO_BURST_MAX] = token;
+}
+
+/* Buffers that come back in their order are added again where they were; two that changed places end it, and are at home there the next time
+ * round. */
+static void run_again(uint64_t features, uint16_t size)
+{
+	struct swdev *dev = swdev_new(&swdev_echo);
+	struct virtq_buf bufs[ECHO_BURST_MAX];
+	struct virtq *vq;
+	uint64_t sum = 0;
+
+	setup_requests(size);
+	dev->offered = (dev->offered & ~RING) | features;
+	dev->queues[0].max = size;
+	echo_options = (struct echo_options){.used = come_back, .unused = unused, .in_turn = true, .burst = 5};
+	assert_int_equal(swdev_plug(dev, &swdev_direct), 0);
+	vq = dev->vdev->queues[0];
+	back_count = size;
+	for (unsigned i = 0; i < size; i++) {
+		back[i] = &requests[i];
+		do
+			prepare(back[i], 1);
+		while (!back[i]->writable);
+	}
+	for (unsigned round = 0; round < 400; round++) {
+		unsigned count = 1 + next_random() % size, swapped = round % 7 || count < 2 ? count : next_random() % (count - 1),
+			 again;
+		void *tokens[ECHO_BURST_MAX];
+
+		if (swapped < count) {
+			struct request *first = back[swapped];
+
+			back[swapped] = back[swapped + 1];
+			back[swapped + 1] = first;
+		}
+		for (unsigned i = 0; i < count; i++) {
+			tokens[i] = back[i];
+			bufs[i] = back[i]->bufs[0];
+			memset(bufs[i].addr, 0xee, BYTES_MAX);
+			back[i]->in_flight = true;
+		}
+		memmove(back, back + count, (size - count) * sizeof(back[0]));
+		back_count = size - count;
+		again = virtq_add_again(vq, tokens, count);
+		assert_int_equal(again, sum < size ? MIN(again, count) : swapped);
+		assert_int_equal(virtq_add_burst(vq, tokens + again, bufs + again, count - again, true), count - again);
+		virtq_kick_later(vq);
+		sum += count;
+		for (unsigned i = 0; i < 1000 && done_count < sum; i++)
+			loop_turn(true, clock_ns() + 1000000);
+		assert_int_equal(done_count, sum);
+	}
+	if (dev->violations)
+		fail_msg("%s", dev->first_violation);
+	assert_int_equal(swdev_unplug(dev), 0);
+	free_requests();
+}
+
+static void added_again_where_they_were(void **state)
+{
+	(void)state;
+	for (unsigned event = 0; event < 2; event++) {
+		uint64_t features = event ? FEATURE(F_EVENT_IDX) : 0;
+
+		run_again(features, 1);
+		run_again(features, 8);
+		run_again(features, 64);
+		run_again(features | FEATURE(F_RING_PACKED), 1);
+		run_again(features | FEATURE(F_RING_PACKED), 7);
+		run_again(features | FEATURE(F_RING_PACKED), 64);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -351,6 +433,7 @@ int main(void)
 		cmocka_unit_test(index_wraparound),
 		cmocka_unit_test(large_queues),
 		cmocka_unit_test(packed_sizes_that_are_no_power_of_two),
+		cmocka_unit_test(added_again_where_they_were),
 	};
 
 	swdev_machine(64u << 20);

@@ -43,7 +43,7 @@ def test_notifications(make_vm, packed):
     vm.check(kicks <= 1 / 24 and irqs <= 1 / 24, f"{kicks:.4f} notifications and {irqs:.4f} interrupts per frame")
 
 
-@pytest.mark.parametrize("packed, budget", [(False, 140), (True, 145)], ids=["split", "packed"])
+@pytest.mark.parametrize("packed, budget", [(False, 80), (True, 80)], ids=["split", "packed"])
 def test_received(make_vm, packed, budget):
     """From another card of the guest's on the same hub; none of them is lost."""
     figures = []
