@@ -85,22 +85,21 @@ static struct echo {
 	struct net_offload offload;
 } echo;
 
+/* What else the network says is passed over. */
 static void take_echo(struct net_device *device)
 {
 	struct net_buf *buf;
 
-	while (net_rx_burst(device, &buf, 1)) {
+	for (; net_rx_burst(device, &buf, 1); net_buf_free(buf)) {
 		uint32_t at = 0;
-		bool ours = buf->length > HEADERS && buf->data[12] == 8 && !buf->data[13] && buf->data[23] == 6;
 
-		echo.offload = buf->offload;
-		echo.whole = true;
+		if (echo.back || buf->length <= HEADERS || buf->data[12] != 8 || buf->data[13] || buf->data[23] != 6)
+			continue;
+		echo = (struct echo){.back = true, .whole = true, .offload = buf->offload};
 		for (struct net_buf *piece = buf; piece; piece = piece->more)
 			for (uint32_t i = 0; i < piece->length; i++, at++)
 				echo.whole = echo.whole && (at < HEADERS || piece->data[i] == byte_of(at));
 		echo.whole = echo.whole && at == (buf->offload.gso ? LONG : SHORT);
-		net_buf_free(buf);
-		echo.back = echo.back || ours;
 	}
 }
 
