@@ -102,6 +102,7 @@ static void test_one_entropy(struct entropy_device *device)
 
 struct stream {
 	struct char_device *device;
+	char name[24];
 	struct char_request request;
 	bool writing;
 	uint32_t bytes, written, read;
@@ -146,49 +147,108 @@ static void stream_read(struct char_device *device)
 	}
 }
 
-static void stream_run(struct stream *stream)
+static bool stream_goes_on(const struct stream *stream)
 {
-	uint64_t quiet_since = clock_ns();
-	uint32_t moved = 0;
+	return !stream->error && (stream->written < stream->bytes || stream->read < stream->bytes);
+}
 
-	while (!stream->error && (stream->written < stream->bytes || stream->read < stream->bytes)) {
-		if (!stream->writing && stream->written < MIN(stream->bytes, stream->read + STREAM_AHEAD))
-			stream_write(stream);
-		loop_turn(true, quiet_since + PATIENCE_NS);
-		if (stream->written + stream->read != moved) {
-			moved = stream->written + stream->read;
-			quiet_since = clock_ns();
-		} else if (clock_ns() - quiet_since > PATIENCE_NS) {
-			break;
+static void streams_run(struct stream *streams, unsigned count)
+{
+	uint64_t quiet_since = clock_ns(), moved = 0;
+
+	while (clock_ns() - quiet_since <= PATIENCE_NS) {
+		uint64_t before = moved;
+		bool goes_on = false;
+
+		moved = 0;
+		for (struct stream *stream = streams; stream < streams + count; stream++) {
+			if (!stream->writing && !stream->error &&
+			    stream->written < MIN(stream->bytes, stream->read + STREAM_AHEAD))
+				stream_write(stream);
+			goes_on |= stream_goes_on(stream);
+			moved += stream->written + stream->read;
 		}
+		if (!goes_on)
+			break;
+		if (moved != before)
+			quiet_since = clock_ns();
+		loop_turn(true, quiet_since + PATIENCE_NS);
 	}
 }
 
-static void test_stream(struct char_device *device, uint32_t bytes)
+/* The number of a port of the device; -1: it is another's. */
+static int port_number(const struct char_device *device, const char *name)
 {
-	struct stream *stream = calloc(1, sizeof(*stream));
-	const char *name = device->node.name;
+	size_t length = strlen(name);
 
-	if (!stream) {
-		tap_ok(false, "%s gets memory for its stream", name);
-		return;
-	}
-	*stream = (struct stream){.device = device, .bytes = bytes, .seed = selftest_option("seed", 1), .right = true};
-	record("{\"event\":\"waiting\",\"device\":\"%s\",\"for\":\"stream\"}", name);
+	if (strncmp(device->node.name, name, length) != 0)
+		return -1;
+	return device->node.name[length] == '.' ? atoi(device->node.name + length + 1) : device->node.name[length] ? -1 : 0;
+}
+
+static bool usable(const struct char_device *device) { return device->console || device->peer_open; }
+
+static unsigned count_usable(const char *name)
+{
+	unsigned count = 0;
+
+	for (struct char_device *device = char_next(NULL); device; device = char_next(device))
+		count += port_number(device, name) >= 0 && usable(device);
+	return count;
+}
+
+static void stream_begin(struct stream *stream, struct char_device *device, uint32_t bytes, int number)
+{
+	*stream = (struct stream){.device = device,
+	                          .bytes = bytes,
+	                          .seed = selftest_option("seed", 1) + 2 * (uint64_t)number,
+	                          .right = true};
+	format_text(stream->name, sizeof(stream->name), "%s", device->node.name);
+	record("{\"event\":\"waiting\",\"device\":\"%s\",\"for\":\"stream\"}", device->node.name);
 	device->context = stream;
 	device->ready = stream_read;
+	char_open(device, true);
 	stream_read(device);
-	stream_run(stream);
-	device->ready = NULL;
-	device->context = NULL;
+}
+
+static void stream_report(struct stream *stream)
+{
+	const char *name = stream->name;
+
 	record("{\"event\":\"stream\",\"device\":\"%s\",\"written\":%u,\"read\":%u,\"crc32\":\"0x%08x\"}", name, stream->written,
 	       stream->read, stream->read_crc);
-	if (!tap_ok(stream->written == bytes, "%s writes %u bytes", name, bytes))
+	if (!tap_ok(stream->written == stream->bytes, "%s writes %u bytes", name, stream->bytes))
 		tap_detail("written: %u, error: %d", stream->written, stream->error);
-	if (!tap_ok(stream->read == bytes && stream->right, "%s reads %u bytes of the pattern", name, bytes))
+	if (!tap_ok(stream->read == stream->bytes && stream->right, "%s reads %u bytes of the pattern", name, stream->bytes))
 		tap_detail("read: %u, all right: %d", stream->read, stream->right);
-	if (!stream->writing)
-		free(stream);
+}
+
+/* All ports of the device at once, as soon as there are so many. */
+static void test_streams(const char *name, uint32_t bytes)
+{
+	uint64_t deadline = clock_ns() + PATIENCE_NS, ports = selftest_option("ports", 1);
+	struct char_device *device = NULL;
+	struct stream *streams;
+	unsigned count, begun = 0;
+	bool writing = false;
+
+	while ((count = count_usable(name)) < ports && clock_ns() < deadline)
+		loop_turn(true, deadline);
+	streams = calloc(MAX(count, 1u), sizeof(*streams));
+	if (!tap_ok(streams && count >= ports, "%s has %u ports", name, count))
+		return;
+	while (begun < count && (device = char_next(device)))
+		if (port_number(device, name) >= 0 && usable(device))
+			stream_begin(&streams[begun++], device, bytes, port_number(device, name));
+	streams_run(streams, begun);
+	for (struct stream *stream = streams; stream < streams + begun; stream++) {
+		if (char_has(stream->device))
+			stream->device->ready = NULL;
+		stream_report(stream);
+		writing |= stream->writing;
+	}
+	if (!writing)
+		free(streams);
 }
 
 struct line {
@@ -202,10 +262,13 @@ static void line_done(struct char_request *request) { ((struct line *)request->c
 static void test_line(struct char_device *device)
 {
 	struct line *line = calloc(1, sizeof(*line));
+	char name[24];
 	bool done = false;
 
+	format_text(name, sizeof(name), "%s", device->node.name);
+
 	if (line) {
-		format_text(line->text, sizeof(line->text), "vireo: selftest of %s\r\n", device->node.name);
+		format_text(line->text, sizeof(line->text), "vireo: selftest of %s\r\n", name);
 		line->request = (struct char_request){
 			.memory = line->text,
 			.length = (uint32_t)strlen(line->text),
@@ -215,23 +278,13 @@ static void test_line(struct char_device *device)
 		char_submit(device, &line->request);
 		done = loop_wait(&line->done, PATIENCE_NS);
 	}
-	if (!tap_ok(done && !line->request.status, "%s writes a line", device->node.name))
+	if (!tap_ok(done && !line->request.status, "%s writes a line", name))
 		tap_detail("error: %d", done ? line->request.status : -ETIMEDOUT);
 	/* Whether these arrive is for the host to see. */
-	for (const char *c = "vireo: past the queue\r\n"; device->emergency && *c; c++)
+	for (const char *c = "vireo: past the queue\r\n"; char_has(device) && device->emergency && *c; c++)
 		device->emergency(device, *c);
 	if (done)
 		free(line);
-}
-
-static void test_one_console(struct char_device *device)
-{
-	uint32_t bytes = (uint32_t)selftest_option("console", 0);
-
-	if (bytes && !strcmp(device->node.name, "console0"))
-		test_stream(device, bytes);
-	else
-		test_line(device);
 }
 
 static void test_entropy(const char *name)
@@ -246,10 +299,21 @@ SELFTEST(entropy, test_entropy);
 
 static void test_console(const char *name)
 {
-	struct char_device *device = char_find(name);
+	uint32_t bytes = (uint32_t)selftest_option("console", 0);
+	bool is_console = false;
 
-	if (device)
-		test_one_console(device);
+	for (struct char_device *device = char_next(NULL); device; device = char_next(device)) {
+		bool tested = port_number(device, name) >= 0 && usable(device);
+
+		is_console |= tested;
+		if (tested && !bytes) {
+			char_open(device, true);
+			test_line(device);
+			char_open(device, false);
+		}
+	}
+	if (is_console && bytes)
+		test_streams(name, bytes);
 }
 
 SELFTEST(console, test_console);

@@ -53,20 +53,11 @@ void shell_error(const char *name, const char *what, int error)
 		int error;
 		const char *text;
 	} texts[] = {
-		{EIO, "input/output error"},
-		{EINVAL, "not possible"},
-		{ERANGE, "past the end"},
-		{EROFS, "read-only"},
-		{ENOENT, "no such file"},
-		{ENOTDIR, "no folder"},
-		{EISDIR, "a folder"},
-		{ELOOP, "links without an end"},
-		{ENOTSUP, "not supported by the device"},
-		{ENODEV, "no such device"},
-		{ENOMEM, "no memory"},
-		{ENOSPC, "no room"},
-		{ETIMEDOUT, "no answer in time"},
-		{EHOSTUNREACH, "nobody there"},
+		{EIO, "input/output error"},   {EINVAL, "not possible"},         {ERANGE, "past the end"},
+		{EROFS, "read-only"},          {ENOENT, "no such file"},         {ENOTDIR, "no folder"},
+		{EISDIR, "a folder"},          {ELOOP, "links without an end"},  {ENOTSUP, "not supported by the device"},
+		{ENOTCONN, "nobody is there"}, {ENODEV, "no such device"},       {ENOMEM, "no memory"},
+		{ENOSPC, "no room"},           {ETIMEDOUT, "no answer in time"}, {EHOSTUNREACH, "nobody there"},
 	};
 	const char *text = "failed";
 

@@ -172,32 +172,54 @@ static int write_words(struct char_device *device, unsigned count, char **words)
 	return error;
 }
 
-static void shell_console(unsigned count, char **words)
+static void list_ports(void)
 {
-	struct char_device *device = char_find(words[2]);
-	bool writes = !strcmp(words[1], "write") && count > 3, reads = !strcmp(words[1], "read") && count == 3;
-	uint8_t bytes[256];
-	uint32_t length, total = 0;
-	int error = 0;
+	for (struct char_device *device = char_next(NULL); device; device = char_next(device))
+		console_line("%s \"%s\": %s, %s here, %s there, %ux%u", device->node.name, device->tag,
+		             device->console ? "console" : "port", device->open ? "open" : "closed",
+		             device->peer_open ? "open" : "closed", device->columns, device->rows);
+}
 
-	if (!writes && !reads) {
-		shell_usage(words);
-		return;
-	}
-	if (!device)
-		error = -ENODEV;
-	else if (writes)
-		error = write_words(device, count - 3, words + 3);
-	if (error)
-		shell_error(words[2], words[1], error);
-	while (!error && reads && (length = char_read(device, bytes, sizeof(bytes)))) {
+static void read_all(struct char_device *device)
+{
+	uint32_t length, total = 0;
+	uint8_t bytes[256];
+
+	while ((length = char_read(device, bytes, sizeof(bytes)))) {
 		shell_dump(total, bytes, length);
 		total += length;
 	}
-	if (!error && reads && !total)
-		console_line("%s: nothing has arrived", words[2]);
+	if (!total)
+		console_line("%s: nothing has arrived", device->node.name);
 }
 
-SHELL_COMMAND(console, "console write NAME TEXT... | read NAME", "virtio consoles", shell_console, 2, SHELL_WORDS_MAX);
+static void shell_console(unsigned count, char **words)
+{
+	struct char_device *device = count > 2 ? char_find(words[2]) : NULL;
+	bool writes = count > 3 && !strcmp(words[1], "write"), reads = count == 3 && !strcmp(words[1], "read");
+	int error = 0;
+
+	if (count == 1) {
+		list_ports();
+		return;
+	}
+	if (!writes && !reads && (count != 3 || strcmp(words[1], "close") != 0)) {
+		shell_usage(words);
+		return;
+	}
+	if (device)
+		char_open(device, writes || reads);
+	if (!device)
+		error = -ENODEV;
+	else if (writes)
+		error = device->console || device->peer_open ? write_words(device, count - 3, words + 3) : -ENOTCONN;
+	else if (reads)
+		read_all(device);
+	if (error)
+		shell_error(words[2], words[1], error);
+}
+
+SHELL_COMMAND(console, "console [write NAME TEXT... | read NAME | close NAME]", "consoles and ports", shell_console, 0,
+              SHELL_WORDS_MAX);
 SHELL_COMMAND(net, "net status | send NAME [COUNT [LENGTH]] | ping ADDRESS [COUNT [NAME]]", "network cards", shell_net, 0, 4);
 SHELL_COMMAND(rng, "rng [NAME] COUNT", "random bytes", shell_rng, 1, 2);

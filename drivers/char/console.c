@@ -1,24 +1,28 @@
 /*
- * "Console Device", port 0: bytes in by the receiveq, bytes out by the transmitq.
+ * "Console Device": its ports are in console_port.c. Without MULTIPORT there is port 0 alone, a console.
  *
- * In: RX_BUFFERS small buffers are kept with the device. What it used waits in a list until the program reads, and only an emptied buffer
- * goes back: a program that does not read holds the sender back, and no byte is dropped. The list survives a reset.
+ * With MULTIPORT the device announces ports by control messages, and takes them away. What is to be answered is noted with the port, not in
+ * a list of messages, so that no device can make it grow; and one message is under way at a time, so that the answers to it find
+ * buffers: QEMU's device drops what finds none. The bring-up waits until the device has announced what it has.
  *
- * Out: a request is one device-readable buffer, many are in flight at once. One larger than PIECE_MAX goes piece by piece, and the
- * requests behind it wait meanwhile, so that bytes leave in the order of submission.
+ * Ports outlive a reset: the device announces them again, and one that it does not is taken away. Their queues are made for all
+ * that there may be (but PORTS_MAX), for a queue cannot come later.
  */
 #include <errno.h>
 #include <string.h>
 
+#include <arch/clock.h>
 #include <base/endian.h>
+#include <base/log.h>
 #include <base/page.h>
-#include <class/char.h>
 #include <virtio/ids.h>
+#include <virtio/request.h>
 #include <virtio/virtio.h>
-#include <virtio/virtq.h>
+
+#include "console_impl.h"
 
 /* "Console Device / Feature bits" */
-enum { VIRTIO_CONSOLE_F_SIZE = 0, VIRTIO_CONSOLE_F_EMERG_WRITE = 2 };
+enum { VIRTIO_CONSOLE_F_SIZE = 0, VIRTIO_CONSOLE_F_MULTIPORT = 1, VIRTIO_CONSOLE_F_EMERG_WRITE = 2 };
 
 /* "Console Device / Device configuration layout" */
 struct virtio_console_config {
@@ -27,177 +31,192 @@ struct virtio_console_config {
 };
 _Static_assert(sizeof(struct virtio_console_config) == 12, "virtio_console_config");
 
-enum { RECEIVEQ, TRANSMITQ, QUEUES };
+/* "Multiport Device Operation" */
+enum { DEVICE_READY, DEVICE_ADD, DEVICE_REMOVE, PORT_READY, CONSOLE_PORT, RESIZE, PORT_OPEN, PORT_NAME };
 
-#define RX_BUFFERS 32u
-#define RX_BYTES 1024u
-#define EMPTY_TURNS_MAX 256u /* buffers that come back empty, in a row: else a device could keep the loop busy with nothing */
-#define TX_QUEUE_MAX 128u
-#define PIECE_MAX DMA_PIECE_MAX
-
-struct console_rx {
-	struct console_rx *next; /* filled ones */
-	uint32_t length, taken;  /* bytes that came, bytes that were read */
-	bool posted;
+struct virtio_console_control {
+	le32 id;
+	le16 event, value;
 };
+_Static_assert(sizeof(struct virtio_console_control) == 8, "virtio_console_control");
+
+struct virtio_console_resize {
+	le16 cols, rows;
+};
+
+/* What the device sends: a message, and what follows some. */
+struct message {
+	struct virtio_console_control control;
+	union {
+		struct virtio_console_resize resize;
+		char name[248];
+	} more;
+};
+
+enum { RECEIVEQ, TRANSMITQ, CONTROL_RECEIVEQ, CONTROL_TRANSMITQ }; /* then two for each port from 1 on */
+
+#define PORTS_MAX 64u
+#define TX_QUEUE_MAX 128u
+#define CONTROL_BUFFERS 32u
+#define ANNOUNCE_NS UINT64_C(2000000000) /* what a bring-up waits at most for the ports to be announced */
+#define SETTLE_NS UINT64_C(5000000000)   /* those that are not announced again by then are gone */
 
 struct console {
-	struct char_device device;
 	struct virtio_device *vdev;
-	struct virtq *rx, *tx; /* NULL while stopped */
-
-	unsigned empty_turns;
-	struct console_rx *filled, **filled_tail;
-	char (*memory)[RX_BYTES]; /* RX_BUFFERS of them */
-	struct console_rx buffers[RX_BUFFERS];
-
-	struct char_request *waiting, **waiting_tail;
-	struct char_request *cut; /* a piece of it is in flight, more is to follow: all others wait */
+	bool multiport, complained;
+	struct virtio_eventq reports;
+	struct virtio_requestq orders;
+	struct virtio_request order; /* one at a time: */
+	struct virtq_buf order_buf;
+	struct virtio_console_control order_message;
+	bool sending, device_ready_due, settled;
+	struct event tell;
+	struct timer tidy;
+	unsigned port_count;
+	struct console_port ports[];
 };
 
-/* ---- in ---- */
+static size_t bytes_of(unsigned ports) { return sizeof(struct console) + ports * sizeof(struct console_port); }
 
-/* Give all buffers that are neither filled nor posted to the device, as many as it takes. */
-static void rx_fill(struct console *console)
+/* ---- what the driver says ---- */
+
+static void send(struct console *console, unsigned id, uint16_t event, bool value)
 {
-	for (unsigned i = 0; console->rx && i < RX_BUFFERS; i++) {
-		struct console_rx *buffer = &console->buffers[i];
-		struct virtq_buf buf = {.addr = console->memory[i], .len = RX_BYTES};
+	console->sending = true;
+	console->order_message = (struct virtio_console_control){cpu_to_le32(id), cpu_to_le16(event), cpu_to_le16(value)};
+	virtio_request_submit(&console->orders, &console->order);
+}
 
-		if (buffer->posted || buffer->length)
-			continue;
-		/* "Device Operation": MUST NOT put a device-readable buffer in a receiveq */
-		if (virtq_add(console->rx, &buf, 0, 1, buffer))
+static void run_tell(struct event *event)
+{
+	struct console *console = container_of(event, struct console, tell);
+
+	if (console->sending || !console->orders.vq)
+		return;
+	if (console->device_ready_due) {
+		console->device_ready_due = false;
+		send(console, 0, DEVICE_READY, true);
+		return;
+	}
+	for (struct console_port *port = console->ports; port < console->ports + console->port_count; port++) {
+		if (port->ready_due) {
+			port->ready_due = false;
+			send(console, port->id, PORT_READY, port->state == PORT_PRESENT);
 			return;
-		buffer->posted = true;
-		virtq_kick_later(console->rx);
-	}
-}
-
-static void rx_harvest(struct console *console, struct virtq *vq)
-{
-	struct console_rx *buffer;
-	uint32_t written;
-
-	while ((buffer = virtq_harvest(vq, &written))) {
-		buffer->posted = false;
-		buffer->taken = 0;
-		buffer->length = written;
-		console->empty_turns = written ? 0 : console->empty_turns + 1;
-		if (console->empty_turns == EMPTY_TURNS_MAX)
-			virtio_device_broken(console->vdev, "receiveq: %u buffers in a row with nothing in them",
-			                     EMPTY_TURNS_MAX);
-		if (!written)
-			continue;
-		buffer->next = NULL;
-		*console->filled_tail = buffer;
-		console->filled_tail = &buffer->next;
-	}
-}
-
-static void rx_used(struct virtq *vq)
-{
-	struct console *console = vq->context;
-
-	rx_harvest(console, vq);
-	rx_fill(console);
-	if (console->filled && console->device.ready)
-		console->device.ready(&console->device);
-}
-
-static uint32_t read(struct char_device *device, void *memory, uint32_t length)
-{
-	struct console *console = container_of(device, struct console, device);
-	uint32_t done = 0;
-
-	while (console->filled && done < length) {
-		struct console_rx *buffer = console->filled;
-		uint32_t count = MIN(length - done, buffer->length - buffer->taken);
-
-		memcpy((char *)memory + done, console->memory[buffer - console->buffers] + buffer->taken, count);
-		done += count;
-		buffer->taken += count;
-		if (buffer->taken < buffer->length)
-			break;
-		buffer->length = 0;
-		console->filled = buffer->next;
-		if (!console->filled)
-			console->filled_tail = &console->filled;
-	}
-	rx_fill(console);
-	return done;
-}
-
-/* ---- out ---- */
-
-static void pump(struct console *console)
-{
-	while (console->tx && console->waiting && !console->cut) {
-		struct char_request *request = console->waiting;
-		struct virtq_buf buf = {
-			.addr = (char *)(uintptr_t)request->memory + request->sent,
-			.len = MIN(request->length - request->sent, PIECE_MAX),
-		};
-
-		/* "Device Operation": MUST NOT put a device-writable buffer in a transmitq */
-		if (virtq_add(console->tx, &buf, 1, 0, request))
-			return; /* no room, or broken: until some is used, or the restart */
-		virtq_kick_later(console->tx);
-		request->sent += buf.len;
-		console->waiting = request->next;
-		if (!console->waiting)
-			console->waiting_tail = &console->waiting;
-		if (request->sent < request->length)
-			console->cut = request;
-	}
-}
-
-static void submit(struct char_device *device, struct char_request *request)
-{
-	struct console *console = container_of(device, struct console, device);
-
-	request->status = 0;
-	request->sent = 0;
-	request->next = NULL;
-	*console->waiting_tail = request;
-	console->waiting_tail = &request->next;
-	pump(console);
-}
-
-static void end(struct char_request *request, int status)
-{
-	request->status = status;
-	request->done(request);
-}
-
-static void tx_harvest(struct console *console, struct virtq *vq)
-{
-	struct char_request *request;
-	uint32_t written; /* "Legacy Interface: Device Operation": to be ignored for transmit queues */
-
-	while ((request = virtq_harvest(vq, &written))) {
-		if (request != console->cut) {
-			end(request, 0);
-			continue;
 		}
-		console->cut = NULL;
-		request->next = console->waiting;
-		console->waiting = request;
-		if (!request->next)
-			console->waiting_tail = &request->next;
+		if (port->open_due) {
+			port->open_due = false;
+			send(console, port->id, PORT_OPEN, port->device.open);
+			return;
+		}
+	}
+	console->settled = true;
+}
+
+void console_tell(struct console *console) { event_mark(&console->tell); }
+
+/* Before the next message there is a look at what the device said to this one: events run in the order of their marks. */
+static void sent(struct virtio_request *order)
+{
+	struct console *console = order->context;
+
+	console->sending = false;
+	if (!console->reports.vq)
+		return;
+	event_mark(&console->reports.vq->event);
+	console_tell(console);
+}
+
+/* ---- what the device says ---- */
+
+static void complain(struct console *console, const char *what, unsigned id)
+{
+	if (!console->complained)
+		log_warn("%s: %s, port %u: ignored, like all that follow", console->vdev->name, what, id);
+	console->complained = true;
+}
+
+static void remove_port(struct console *console, struct console_port *port)
+{
+	console_port_gone(port);
+	if (port->in_flight)
+		timer_start(&console->tidy, clock_ns() + SETTLE_NS, console->tidy.run);
+}
+
+static void set_size(struct char_device *device, uint16_t columns, uint16_t rows)
+{
+	bool changed = columns != device->columns || rows != device->rows;
+
+	device->columns = columns;
+	device->rows = rows;
+	if (changed && device->resized)
+		device->resized(device);
+}
+
+static void nominate(struct console_port *port)
+{
+	/* "Multiport Device Operation": MUST respond with PORT_OPEN, value 1 */
+	port->device.console = port->device.open = port->open_due = true;
+	console_tell(port->console);
+	console_port_go_on(port);
+}
+
+static void set_peer(struct console_port *port, bool is_open)
+{
+	port->device.peer_open = is_open;
+	console_port_go_on(port);
+	if (port->device.peer_changed)
+		port->device.peer_changed(&port->device);
+}
+
+static void reported(struct virtio_eventq *queue, void *event, uint32_t written)
+{
+	struct console *console = container_of(queue, struct console, reports);
+	const struct message *message = event;
+	const struct virtio_console_control control = message->control;
+	unsigned id = le32_to_cpu(control.id), what = le16_to_cpu(control.event);
+	struct console_port *port = &console->ports[id < console->port_count ? id : 0];
+
+	if (written < sizeof(control) || id >= console->port_count) {
+		complain(console, "a control message for no port", id);
+	} else if (what == DEVICE_ADD) {
+		console_port_add(port);
+	} else if (port->state == PORT_ABSENT) {
+		complain(console, "a control message for a port that is not there", id);
+	} else if (what == DEVICE_REMOVE) {
+		remove_port(console, port);
+	} else if (what == CONSOLE_PORT) {
+		nominate(port);
+	} else if (what == PORT_OPEN) {
+		set_peer(port, le16_to_cpu(control.value));
+	} else if (what == PORT_NAME) {
+		memcpy(port->tag, message->more.name, sizeof(port->tag) - 1);
+	} else if (what == RESIZE && written >= sizeof(control) + sizeof(message->more.resize)) {
+		set_size(&port->device, le16_to_cpu(message->more.resize.cols), le16_to_cpu(message->more.resize.rows));
+	} else {
+		complain(console, "an unknown control message", id);
 	}
 }
 
-static void tx_used(struct virtq *vq)
+/* The device had its time. */
+static void tidy(struct timer *timer)
 {
-	tx_harvest(vq->context, vq);
-	pump(vq->context);
+	struct console *console = container_of(timer, struct console, tidy);
+
+	for (struct console_port *port = console->ports; port < console->ports + console->port_count; port++) {
+		if (port->state == PORT_AWAITED)
+			console_port_gone(port);
+		else if (!port->device.node.listed && port->in_flight)
+			virtio_device_broken(console->vdev, "port %u: it is removed, and its output is not given back", port->id);
+	}
 }
+
+/* ---- life ---- */
 
 /* emerg_wr can be written at any time, whether or not the feature was accepted ("Device Initialization"). */
 static void emergency(struct char_device *device, char character)
 {
-	struct console *console = container_of(device, struct console, device);
+	struct console *console = container_of(device, struct console_port, device)->console;
 	le32 value = cpu_to_le32((uint8_t)character);
 
 	/* The last resort: nobody is there to be told of an error. */
@@ -205,141 +224,187 @@ static void emergency(struct char_device *device, char character)
 	                                                 sizeof(value));
 }
 
-static const struct char_ops ops = {.submit = submit, .read = read};
-
-/* ---- life ---- */
-
-/* True: the size is another one. */
-static bool read_size(struct console *console)
-{
-	uint16_t columns = console->device.columns, rows = console->device.rows;
-
-	if (!virtio_has(console->vdev, VIRTIO_CONSOLE_F_SIZE))
-		return false;
-	console->device.columns = virtio_config_u16(console->vdev, offsetof(struct virtio_console_config, cols), 0);
-	console->device.rows = virtio_config_u16(console->vdev, offsetof(struct virtio_console_config, rows), 0);
-	return columns != console->device.columns || rows != console->device.rows;
-}
-
 static void config_changed(struct virtio_device *vdev)
 {
 	struct console *console = vdev->driver_data;
 
-	if (read_size(console) && console->device.resized)
-		console->device.resized(&console->device);
+	if (virtio_has(vdev, VIRTIO_CONSOLE_F_SIZE))
+		set_size(&console->ports[0].device, virtio_config_u16(vdev, offsetof(struct virtio_console_config, cols), 0),
+		         virtio_config_u16(vdev, offsetof(struct virtio_console_config, rows), 0));
 }
 
 static int probe(struct virtio_device *vdev)
 {
-	struct console *console = page_alloc(sizeof(*console), PAGE_SIZE);
+	bool multiport = virtio_has(vdev, VIRTIO_CONSOLE_F_MULTIPORT);
+	unsigned count = multiport ? virtio_config_u32(vdev, offsetof(struct virtio_console_config, max_nr_ports), 0) : 1;
+	struct console *console;
 
+	if (!count)
+		return virtio_refuse(vdev, -EINVAL, "max_nr_ports 0");
+	count = MIN(count, PORTS_MAX);
+	console = page_alloc(bytes_of(count), PAGE_SIZE);
 	if (!console)
 		return -ENOMEM;
-	console->memory = page_alloc(sizeof(*console->memory) * RX_BUFFERS, PAGE_SIZE);
-	if (!console->memory) {
-		page_free(console, sizeof(*console));
+	if (multiport && virtio_eventq_init(&console->reports, sizeof(struct message), CONTROL_BUFFERS, reported)) {
+		page_free(console, bytes_of(count));
 		return -ENOMEM;
 	}
-	console->filled_tail = &console->filled;
-	console->waiting_tail = &console->waiting;
 	console->vdev = vdev;
-	console->device.ops = &ops;
-	if (vdev->offered & BIT64(VIRTIO_CONSOLE_F_EMERG_WRITE))
-		console->device.emergency = emergency;
-	vdev->driver_data = console;
-	vdev->node = &console->device.node;
-	return 0;
-}
+	console->multiport = multiport;
+	console->port_count = count;
+	virtio_requestq_init(&console->orders);
+	console->order_buf = (struct virtq_buf){&console->order_message, sizeof(console->order_message)};
+	console->order = (struct virtio_request){.bufs = &console->order_buf, .nreadable = 1, .done = sent, .context = console};
+	event_init(&console->tell, run_tell);
+	console->tidy.run = tidy;
+	for (unsigned i = 0; i < count; i++) {
+		struct console_port *port = &console->ports[i];
 
-static int start(struct virtio_device *vdev)
-{
-	struct console *console = vdev->driver_data;
-	const struct virtq_spec specs[QUEUES] = {
-		[RECEIVEQ] =
-			{.name = "receiveq", .callback = rx_used, .max_size = RX_BUFFERS, .max_buffers = 1, .context = console},
-		[TRANSMITQ] = {.name = "transmitq",
-	                       .callback = tx_used,
-	                       .max_size = TX_QUEUE_MAX,
-	                       .max_buffers = 1,
-	                       .context = console},
-	};
-	int error = virtio_queues_create(vdev, QUEUES, specs);
-
-	if (error)
-		return error;
-	console->empty_turns = 0;
-	read_size(console);
-	console->rx = vdev->queues[RECEIVEQ];
-	console->tx = vdev->queues[TRANSMITQ];
-	rx_fill(console);
-	virtio_driver_ok(vdev);
-	pump(console);
-	return 0;
-}
-
-/* Take back what the device has of one queue; what waits goes on waiting. A piece of output that it did not say it used may be out
- * or not: that is for the program to judge. */
-static void queue_drain(struct virtio_device *vdev, struct virtq *vq)
-{
-	struct console *console = vdev->driver_data;
-	struct console_rx *buffer;
-	struct char_request *request;
-
-	if (vq->index == RECEIVEQ) {
-		console->rx = NULL;
-		rx_harvest(console, vq);
-		while ((buffer = virtq_detach_unused(vq)))
-			buffer->posted = false;
-	} else {
-		console->tx = NULL;
-		tx_harvest(console, vq);
-		console->cut = NULL;
-		while ((request = virtq_detach_unused(vq)))
-			end(request, -EIO);
+		port->console = console;
+		port->id = i;
+		format_text(port->name, sizeof(port->name), i ? "%s.%u" : "%s", vdev->name, i);
+		console_port_init(port);
 	}
+	if (vdev->offered & BIT64(VIRTIO_CONSOLE_F_EMERG_WRITE))
+		console->ports[0].device.emergency = emergency;
+	vdev->driver_data = console;
+	return 0;
 }
 
-static void stop(struct virtio_device *vdev)
+/* NULL: a control virtqueue. */
+static struct console_port *port_of(struct console *console, unsigned index)
 {
-	for (unsigned i = 0; i < vdev->queue_count; i++)
-		if (vdev->queues[i])
-			queue_drain(vdev, vdev->queues[i]);
+	if (index == CONTROL_RECEIVEQ || index == CONTROL_TRANSMITQ)
+		return NULL;
+	return &console->ports[index < CONTROL_RECEIVEQ ? 0 : (index - CONTROL_RECEIVEQ) / 2];
+}
+
+static int create_queues(struct virtio_device *vdev)
+{
+	struct console *console = vdev->driver_data;
+	unsigned count = console->multiport ? 2 + 2 * console->port_count : 2;
+	struct virtq_spec *specs = page_alloc(count * sizeof(*specs), PAGE_SIZE);
+	int error;
+
+	if (!specs)
+		return -ENOMEM;
+	for (unsigned i = 0; i < count; i++) {
+		struct console_port *port = port_of(console, i);
+		bool in = i % 2 == RECEIVEQ;
+
+		if (port)
+			specs[i] = (struct virtq_spec){.name = in ? "receiveq" : "transmitq",
+			                               .callback = in ? console_port_received : console_port_sent,
+			                               .max_size = in ? CONSOLE_RX_BUFFERS : TX_QUEUE_MAX,
+			                               .max_buffers = 1,
+			                               .context = port};
+		else
+			specs[i] = in ? virtio_eventq_spec(&console->reports, "control receiveq")
+			              : virtio_requestq_spec(&console->orders, "control transmitq", 1);
+		if (i == CONTROL_RECEIVEQ)
+			specs[i].loose_lengths = true; /* QEMU's device gives the length of a name, be it longer than the buffer */
+		if (i == CONTROL_TRANSMITQ)
+			specs[i].max_size = CONTROL_BUFFERS;
+	}
+	error = virtio_queues_create(vdev, (uint16_t)count, specs);
+	page_free(specs, count * sizeof(*specs));
+	return error;
 }
 
 static void queue_refill(struct virtio_device *vdev, struct virtq *vq)
 {
 	struct console *console = vdev->driver_data;
+	struct console_port *port = port_of(console, vq->index);
 
-	if (vq->index == RECEIVEQ)
-		console->rx = vq;
+	if (vq->index == CONTROL_RECEIVEQ) {
+		virtio_eventq_start(&console->reports, vq);
+	} else if (vq->index == CONTROL_TRANSMITQ) {
+		virtio_requestq_start(&console->orders, vq);
+		console_tell(console);
+	} else {
+		*(vq->index % 2 == RECEIVEQ ? &port->rx : &port->tx) = vq;
+		console_port_go_on(port);
+	}
+}
+
+static int start(struct virtio_device *vdev)
+{
+	struct console *console = vdev->driver_data;
+	uint64_t deadline_ns = clock_ns() + ANNOUNCE_NS;
+	int error = create_queues(vdev);
+
+	if (error)
+		return error;
+	console->complained = console->settled = false;
+	config_changed(vdev);
+	/* "Multiport Device Operation": MUST send DEVICE_READY */
+	console->device_ready_due = true;
+	for (unsigned i = 0; i < vdev->queue_count; i++)
+		queue_refill(vdev, vdev->queues[i]);
+	if (!console->multiport) {
+		console->ports[0].device.console = console->ports[0].device.open = true;
+		console_port_add(&console->ports[0]);
+	}
+	virtio_driver_ok(vdev);
+	while (console->multiport && !console->settled && !vdev->broken && clock_ns() < deadline_ns)
+		loop_turn(true, deadline_ns);
+	if (console->multiport)
+		timer_start(&console->tidy, clock_ns() + SETTLE_NS, tidy);
+	return 0;
+}
+
+static void drain(struct virtio_device *vdev, struct virtq *vq, bool again)
+{
+	struct console *console = vdev->driver_data;
+	struct console_port *port = port_of(console, vq->index);
+
+	if (vq->index == CONTROL_RECEIVEQ)
+		virtio_eventq_drain(&console->reports);
+	else if (vq->index == CONTROL_TRANSMITQ)
+		virtio_requestq_drain(&console->orders, again);
+	else if (vq->index % 2 == RECEIVEQ)
+		console_port_drain_receiveq(port, vq);
 	else
-		console->tx = vq;
-	rx_fill(console);
-	pump(console);
+		console_port_drain_transmitq(port, vq);
+}
+
+static void queue_drain(struct virtio_device *vdev, struct virtq *vq) { drain(vdev, vq, true); }
+
+static void stop(struct virtio_device *vdev)
+{
+	struct console *console = vdev->driver_data;
+
+	timer_stop(&console->tidy);
+	for (unsigned i = 0; i < vdev->queue_count; i++)
+		if (vdev->queues[i])
+			drain(vdev, vdev->queues[i], false);
+	for (unsigned i = 0; i < console->port_count; i++) {
+		struct console_port *port = &console->ports[i];
+
+		port->state = port->device.node.listed ? PORT_AWAITED : PORT_ABSENT;
+		port->device.peer_open = port->ready_due = port->open_due = false;
+	}
 }
 
 static void remove(struct virtio_device *vdev)
 {
 	struct console *console = vdev->driver_data;
 
-	while (console->waiting) {
-		struct char_request *request = console->waiting;
-
-		console->waiting = request->next;
-		if (!console->waiting)
-			console->waiting_tail = &console->waiting;
-		end(request, -ENODEV);
+	event_cancel(&console->tell);
+	for (unsigned i = 0; i < console->port_count; i++) {
+		console_port_gone(&console->ports[i]);
+		console_port_free(&console->ports[i]);
 	}
-	page_free(console->memory, sizeof(*console->memory) * RX_BUFFERS);
-	page_free(console, sizeof(*console));
+	if (console->multiport)
+		virtio_eventq_free(&console->reports);
+	page_free(console, bytes_of(console->port_count));
 }
 
 static const struct virtio_driver console_driver = {
 	.name = "virtio-console",
 	.instance = "console",
 	.type = VIRTIO_ID_CONSOLE,
-	.devices = &char_devices,
-	.features = BIT64(VIRTIO_CONSOLE_F_SIZE) | BIT64(VIRTIO_CONSOLE_F_EMERG_WRITE),
+	.features = BIT64(VIRTIO_CONSOLE_F_SIZE) | BIT64(VIRTIO_CONSOLE_F_MULTIPORT) | BIT64(VIRTIO_CONSOLE_F_EMERG_WRITE),
 	.config_size = sizeof(struct virtio_console_config),
 	.probe = probe,
 	.start = start,

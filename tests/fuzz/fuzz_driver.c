@@ -197,7 +197,7 @@ static void send_to_driver(void)
 	if (d.type == &swdev_net)
 		swdev_nic_receive(d.dev, bytes, length);
 	else if (d.type == &swdev_console)
-		swdev_tty_type(d.dev, bytes, length);
+		swdev_tty_type(d.dev, 0, bytes, length);
 }
 
 static void change_config(void)

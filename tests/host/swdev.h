@@ -218,6 +218,6 @@ struct swdev_front {
 extern const struct swdev_front swdev_direct, swdev_mmio, swdev_pci;
 
 /* ---- types ---- */
-extern const struct swdev_type swdev_blk, swdev_net, swdev_entropy, swdev_console, swdev_echo;
+extern const struct swdev_type swdev_blk, swdev_net, swdev_entropy, swdev_console, swdev_ports, swdev_echo;
 
 #endif

@@ -96,8 +96,12 @@ static void shrinking_disk(struct swdev *dev)
 
 /* ---- used entries ---- */
 
+/* What the driver made available and the device did not take yet is in flight, too; and what it is told of just now may be so again
+ * when it comes to the next. */
 static void id_not_in_flight(struct swdev_queue *queue, struct swdev_used_entry *entry)
 {
+	if (swdev_ring(queue)->pending(queue) || queue->used_unsignalled)
+		return;
 	for (uint16_t id = 0; id < queue->size; id++)
 		if (!queue->busy[id] && id != entry->id) {
 			entry->id = id;

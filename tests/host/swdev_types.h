@@ -141,16 +141,41 @@ static inline struct swdev_rng *swdev_rng(struct swdev *dev) { return dev->state
 /* ---- console ---- */
 enum { CONSOLE_F_SIZE = 0, CONSOLE_F_MULTIPORT = 1, CONSOLE_F_EMERG_WRITE = 2 };
 
-struct swdev_tty {
+#define SWDEV_PORTS 31u
+
+struct swdev_port {
+	bool there, console, peer_open; /* announced; the device's side */
+	bool ready, open;               /* as the driver says */
+	bool open_owed;                 /* it was told of a console, and has not answered yet */
+	unsigned opens, closes;         /* messages */
+	char name[300];
 	uint8_t *typed; /* what the driver will receive */
 	size_t typed_length, typed_done;
 	uint8_t *printed; /* what it wrote */
 	size_t printed_length;
-	unsigned emergency; /* bytes by emergency write */
-	uint32_t most;      /* bytes into one receive buffer; 0: as many as it has */
+};
+
+struct swdev_tty {
+	struct swdev_port ports[SWDEV_PORTS]; /* without MULTIPORT the first */
+	bool ready;                           /* DEVICE_READY came */
+	bool drops, keeps_output;             /* control messages that find no buffer; does not use what is written to port 1 */
+	bool mute;                            /* answers no control message */
+	unsigned dropped, failed;             /* messages; PORT_READY with value 0 */
+	struct swdev_message *outbox;         /* to the driver */
+	unsigned emergency;                   /* bytes by emergency write */
+	uint32_t most;                        /* bytes into one receive buffer; 0: as many as it has */
 };
 static inline struct swdev_tty *swdev_tty(struct swdev *dev) { return dev->state; }
-void swdev_tty_type(struct swdev *dev, const void *bytes, size_t length);
+static inline struct swdev_port *swdev_port(struct swdev *dev, unsigned port) { return &swdev_tty(dev)->ports[port]; }
+void swdev_tty_type(struct swdev *dev, unsigned port, const void *bytes, size_t length);
+
+/* Ports that come, go and change. A device of type swdev_ports has port 0, a console, and port 1 called "one", to begin with. */
+enum { PORT_DEVICE_READY, PORT_ADD, PORT_REMOVE, PORT_READY, PORT_CONSOLE, PORT_RESIZE, PORT_OPEN, PORT_NAME };
+void swdev_port_add(struct swdev *dev, unsigned port, const char *name, bool console);
+void swdev_port_remove(struct swdev *dev, unsigned port);
+void swdev_port_peer(struct swdev *dev, unsigned port, bool open);
+/* A control message, right or wrong; `length` bytes follow it. */
+void swdev_port_say(struct swdev *dev, uint32_t port, uint16_t event, uint16_t value, const void *more, size_t length);
 
 /* ---- echo: whatever is readable is written back, for tests of queues alone ---- */
 #define SWDEV_ECHO_ID 63

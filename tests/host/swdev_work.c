@@ -169,7 +169,7 @@ static bool begin_console(struct swdev_work *work)
 	work->typed_length = work->amount * 700u;
 	work->typed = malloc(work->typed_length);
 	swdev_work_fill(work->typed, 77, work->typed_length);
-	swdev_tty_type(work->dev, work->typed, work->typed_length);
+	swdev_tty_type(work->dev, 0, work->typed, work->typed_length);
 	for (unsigned i = 0; i < work->amount; i++) {
 		struct swdev_item *item = &work->items[i];
 
@@ -184,7 +184,7 @@ static bool begin_console(struct swdev_work *work)
 
 static bool check_console(struct swdev_work *work)
 {
-	const struct swdev_tty *tty = swdev_tty(work->dev);
+	const struct swdev_port *tty = swdev_port(work->dev, 0);
 	size_t at = tty->printed_length;
 
 	for (unsigned i = 0; i < work->amount; i++)
@@ -300,7 +300,7 @@ static bool complete_console(const struct swdev_work *work)
 static const struct swdev_workload *find_workload(const struct swdev_type *type)
 {
 	LINKER_FOR_EACH (swdev_workloads, load)
-		if ((*load)->type->id == type->id)
+		if (!strcmp((*load)->type->name, type->name))
 			return *load;
 	return NULL;
 }

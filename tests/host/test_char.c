@@ -68,8 +68,8 @@ static void bytes_out(void **state)
 		plug(dev);
 		for (unsigned i = 0; i < ARRAY_SIZE(lengths); i++) {
 			assert_int_equal(char_write(tty_of(dev), memory, lengths[i]), 0);
-			assert_int_equal(swdev_tty(dev)->printed_length, at + lengths[i]);
-			assert_memory_equal(swdev_tty(dev)->printed + at, memory, lengths[i]);
+			assert_int_equal(swdev_port(dev, 0)->printed_length, at + lengths[i]);
+			assert_memory_equal(swdev_port(dev, 0)->printed + at, memory, lengths[i]);
 			at += lengths[i];
 		}
 		unplug(dev);
@@ -99,15 +99,15 @@ static void bytes_in(void **state)
 		plug(dev);
 		got = 0;
 		swdev_tty(dev)->most = most * 7;
-		swdev_tty_type(dev, memory, 20000);
+		swdev_tty_type(dev, 0, memory, 20000);
 		loop_sleep(50000000); /* nobody reads: the device keeps what does not fit its buffers */
 		assert_int_equal(got, 0);
-		assert_true(most == 0 || swdev_tty(dev)->typed_done < 20000);
+		assert_true(most == 0 || swdev_port(dev, 0)->typed_done < 20000);
 		tty_of(dev)->ready = ready;
 		ready(tty_of(dev));
 		loop_sleep(500000000);
 		assert_int_equal(got, 20000);
-		swdev_tty_type(dev, memory + 20000, 100000);
+		swdev_tty_type(dev, 0, memory + 20000, 100000);
 		loop_sleep(2000000000);
 		assert_int_equal(got, 120000);
 		unplug(dev);
@@ -159,7 +159,7 @@ static void emergency_write(void **state)
 	tty_of(dev)->emergency(tty_of(dev), 'P');
 	tty_of(dev)->emergency(tty_of(dev), 0xff & '!');
 	assert_int_equal(swdev_tty(dev)->emergency, 2);
-	assert_memory_equal(swdev_tty(dev)->printed, "P!", 2);
+	assert_memory_equal(swdev_port(dev, 0)->printed, "P!", 2);
 	unplug(dev);
 
 	dev = swdev_new(&swdev_console);
@@ -194,7 +194,7 @@ static void writes_in_order(void **state)
 	}
 	loop_sleep(100000000);
 	assert_int_equal(written, ARRAY_SIZE(requests));
-	assert_memory_equal(swdev_tty(dev)->printed, memory, 40000);
+	assert_memory_equal(swdev_port(dev, 0)->printed, memory, 40000);
 
 	dev->dead = true; /* what is under way when it goes ends with an error */
 	written = 0;

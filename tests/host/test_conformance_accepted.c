@@ -41,7 +41,7 @@ static const struct {
                  FEATURE(BLK_F_TOPOLOGY) | FEATURE(BLK_F_CONFIG_WCE) | FEATURE(BLK_F_MQ) | FEATURE(BLK_F_DISCARD) |
                  FEATURE(BLK_F_WRITE_ZEROES) | FEATURE(BLK_F_LIFETIME) | FEATURE(BLK_F_SECURE_ERASE),
          FEATURE(BLK_F_CONFIG_WCE), 1},
-	{&swdev_console, FEATURE(CONSOLE_F_SIZE) | FEATURE(CONSOLE_F_EMERG_WRITE), 0, 3},
+	{&swdev_console, FEATURE(CONSOLE_F_SIZE) | FEATURE(CONSOLE_F_MULTIPORT) | FEATURE(CONSOLE_F_EMERG_WRITE), 0, 63},
 	{&swdev_entropy, 0, 0, 1},
 	{&swdev_input, 0, 0, 3},
 	{&swdev_9p, 1, 0, 1},

@@ -239,16 +239,29 @@ class VM:
 
     def console_file(self, sent, **properties):
         """A virtio console that is sent these bytes, and whose output is in the returned file. A socket would not do for much
-        data: what the guest writes to a console while it is full, QEMU drops. Only QMP gives a file for input, so the port is
-        plugged at start()."""
-        node, bus = self.name("stream"), self.name("serial")
+        data: what the guest writes to a console while it is full, QEMU drops."""
+        bus = self.name("serial")
+        self.port(bus, **properties)
+        return self.port_file(bus, sent, "virtconsole")
+
+    def port_file(self, bus, sent, driver="virtserialport", **properties):
+        """The same as one of several ports of `bus`; only a console is open beyond the end of what it is sent. Only QMP gives a file for
+        input, so it is plugged at start()."""
+        node = self.name("stream")
         incoming, outgoing = self.directory / f"{node}.in", self.directory / f"{node}.out"
         incoming.write_bytes(sent)
-        self.port(bus, **properties)
         backend = {"type": "file", "data": {"in": str(incoming), "out": str(outgoing)}}
         self.plugs += [("chardev-add", {"id": node, "backend": backend}),
-                       ("device_add", {"driver": "virtconsole", "bus": f"{bus}.0", "chardev": node})]
+                       ("device_add", {"driver": driver, "bus": f"{bus}.0", "chardev": node, **properties})]
         return outgoing
+
+    def port_socket(self, bus, **properties):
+        """A port of `bus`, no console, whose other side is a stream socket: the returned path, for connect(). Nothing is dropped."""
+        node = self.name("stream")
+        path = self.directory / f"{node}.sock"
+        self.args += ["-chardev", f"socket,id={node},path={path},server=on,wait=off",
+                      "-device", option("virtserialport", {"bus": f"{bus}.0", "chardev": node, **properties})]
+        return path
 
     def null_console(self, **properties):
         node = self.name("stream")
@@ -262,6 +275,8 @@ class VM:
         return self
 
     def port(self, name, **properties):
+        """A device that ports are plugged into; one console, unless max_ports says more."""
+        properties = {"max_ports": 1, **properties}
         if not self.mmio:
             properties = {"vectors": 4, **properties}  # enough for each queue; QEMU's default is not
         self.device("serial", id=name, **properties)
