@@ -105,7 +105,7 @@ void crypto_pump(struct crypto *crypto)
 {
 	struct crypto_request **at = &crypto->waiting, *request;
 
-	while (!crypto->stopped && crypto->free && (request = *at)) {
+	while (!crypto->stopped && crypto->device.ready && crypto->free && (request = *at)) {
 		const struct session *session = session_of(request);
 
 		if (session->state == SESSION_AWAITED) {
@@ -208,6 +208,7 @@ static void config_changed(struct virtio_device *vdev)
 	virtio_requestq_hold(&crypto->control, !ready);
 	for (unsigned i = 0; i < DATAQS_MAX; i++)
 		virtio_requestq_hold(&crypto->data[i], !ready);
+	crypto_pump(crypto);
 }
 
 /* ---- life ---- */
@@ -271,9 +272,8 @@ static int start(struct virtio_device *vdev)
 	if (error)
 		return error;
 	crypto->stopped = false;
-	config_changed(vdev); /* it may have become ready before it could tell */
 	crypto_sessions_create(crypto);
-	crypto_pump(crypto);
+	config_changed(vdev); /* it may have become ready before it could tell */
 	return 0;
 }
 

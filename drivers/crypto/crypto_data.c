@@ -84,10 +84,16 @@ static struct virtio_crypto_alg_chain_data_flf chain_flf(const struct crypto_req
 	                                                 .hash_result_len = cpu_to_le32(setup->result_bytes)};
 }
 
+static le32 signed_or_written(const struct crypto_request *request)
+{
+	return cpu_to_le32(request->op == CRYPTO_VERIFY ? request->signed_bytes : request->dst_bytes);
+}
+
 static void form_session_mode(struct virtio_crypto_op_data_req *wire, const struct crypto_request *request)
 {
 	const struct crypto_setup *setup = &request->session->setup;
-	le32 src = cpu_to_le32(request->src_bytes), dst = cpu_to_le32(request->dst_bytes);
+	le32 src = cpu_to_le32(request->src_bytes), dst = cpu_to_le32(request->dst_bytes), iv = cpu_to_le32(request->iv_bytes),
+	     result = cpu_to_le32(setup->result_bytes), aad = cpu_to_le32(setup->aad_bytes);
 
 	switch (setup->service) {
 	case CRYPTO_CIPHER:
@@ -95,100 +101,69 @@ static void form_session_mode(struct virtio_crypto_op_data_req *wire, const stru
 		if (setup->chain)
 			wire->sym.chain = chain_flf(request);
 		else
-			wire->sym.cipher = (struct virtio_crypto_cipher_data_flf){.iv_len = cpu_to_le32(request->iv_bytes),
-			                                                          .src_data_len = src,
-			                                                          .dst_data_len = dst};
+			wire->sym.cipher = (struct virtio_crypto_cipher_data_flf){iv, src, dst, 0};
 		break;
 	case CRYPTO_AEAD:
-		wire->aead = (struct virtio_crypto_aead_data_flf){.iv_len = cpu_to_le32(request->iv_bytes),
-		                                                  .aad_len = cpu_to_le32(setup->aad_bytes),
-		                                                  .src_data_len = src,
-		                                                  .dst_data_len = dst,
-		                                                  .tag_len = cpu_to_le32(setup->result_bytes)};
+		wire->aead = (struct virtio_crypto_aead_data_flf){iv, aad, src, dst, result, 0};
 		break;
 	case CRYPTO_AKCIPHER:
-		wire->akcipher.src_data_len = src;
-		wire->akcipher.dst_data_len = request->op == CRYPTO_VERIFY ? cpu_to_le32(request->signed_bytes) : dst;
+		wire->akcipher = (struct virtio_crypto_akcipher_data_flf){src, signed_or_written(request)};
 		break;
 	default:
-		wire->hash.src_data_len = src;
-		wire->hash.hash_result_len = cpu_to_le32(setup->result_bytes);
+		wire->hash = (struct virtio_crypto_hash_data_flf){src, result};
 	}
 }
 
-/* The lengths alone: what a session has stays zero. */
-static void form_lengths(struct virtio_crypto_op_data_req *wire, const struct crypto_request *request)
+/* What a session has, `sess_para` at the front, stays zero in requests of one. */
+static void form_stateless_mode(struct virtio_crypto_op_data_req *wire, const struct crypto_request *request)
 {
+	static const uint8_t para_bytes[CRYPTO_SERVICES] = {sizeof(struct sess_cipher), 4, 8, sizeof(struct sess_cipher), 20};
 	const struct crypto_setup *setup = &request->session->setup;
-	le32 src = cpu_to_le32(request->src_bytes), dst = cpu_to_le32(request->dst_bytes), iv = cpu_to_le32(request->iv_bytes);
+	const struct sess_cipher cipher = {.algo = wire->algo,
+	                                   .key_len = cpu_to_le32(setup->key_bytes),
+	                                   .op = cpu_to_le32(crypto_way(setup))};
+	le32 src = cpu_to_le32(request->src_bytes), dst = cpu_to_le32(request->dst_bytes), iv = cpu_to_le32(request->iv_bytes),
+	     result = cpu_to_le32(setup->result_bytes), aad = cpu_to_le32(setup->aad_bytes);
 
 	switch (setup->service) {
 	case CRYPTO_CIPHER:
 		wire->sym_stateless.op_type = cpu_to_le32(setup->chain ? SYM_OP_ALGORITHM_CHAINING : SYM_OP_CIPHER);
-		if (setup->chain) {
-			wire->sym_stateless.chain.data = chain_flf(request);
-		} else {
+		if (!setup->chain) {
+			wire->sym_stateless.cipher.sess_para = cipher;
 			wire->sym_stateless.cipher.iv_len = iv;
 			wire->sym_stateless.cipher.src_data_len = src;
 			wire->sym_stateless.cipher.dst_data_len = dst;
+			break;
 		}
-		break;
+		if (setup->stateless)
+			wire->sym_stateless.chain.sess_para =
+				(struct sess_chain){.alg_chain_order = cpu_to_le32(setup->chain),
+			                            .aad_len = aad,
+			                            .cipher = cipher,
+			                            .hash_algo = cpu_to_le32(setup->hash),
+			                            .auth_key_len = cpu_to_le32(setup->auth_key_bytes),
+			                            .hash_mode = cpu_to_le32(crypto_hash_mode(setup))};
+		wire->sym_stateless.chain.data = chain_flf(request);
+		return;
 	case CRYPTO_HASH:
-		wire->hash_stateless.src_data_len = src;
-		wire->hash_stateless.hash_result_len = cpu_to_le32(setup->result_bytes);
+		wire->hash_stateless = (struct virtio_crypto_hash_data_flf_stateless){wire->algo, src, result, 0};
 		break;
 	case CRYPTO_MAC:
-		wire->mac_stateless.src_data_len = src;
-		wire->mac_stateless.hash_result_len = cpu_to_le32(setup->result_bytes);
+		wire->mac_stateless = (struct virtio_crypto_mac_data_flf_stateless){wire->algo, cipher.key_len, src, result};
 		break;
 	case CRYPTO_AEAD:
-		wire->aead_stateless = (struct virtio_crypto_aead_data_flf_stateless){.iv_len = iv,
-		                                                                      .tag_len = cpu_to_le32(setup->result_bytes),
-		                                                                      .aad_len = cpu_to_le32(setup->aad_bytes),
-		                                                                      .src_data_len = src,
-		                                                                      .dst_data_len = dst};
-		break;
-	default:
-		wire->akcipher_stateless.src_data_len = src;
-		wire->akcipher_stateless.dst_data_len = request->op == CRYPTO_VERIFY ? cpu_to_le32(request->signed_bytes) : dst;
-	}
-}
-
-static void form_sess_para(struct virtio_crypto_op_data_req *wire, const struct crypto_setup *setup)
-{
-	const struct sess_cipher cipher = {.algo = wire->algo,
-	                                   .key_len = cpu_to_le32(setup->key_bytes),
-	                                   .op = cpu_to_le32(crypto_way(setup))};
-
-	switch (setup->service) {
-	case CRYPTO_CIPHER:
-		if (setup->chain) {
-			wire->sym_stateless.chain.alg_chain_order = cpu_to_le32(setup->chain);
-			wire->sym_stateless.chain.aad_len = cpu_to_le32(setup->aad_bytes);
-			wire->sym_stateless.chain.cipher = cipher;
-			wire->sym_stateless.chain.hash_algo = cpu_to_le32(setup->hash);
-			wire->sym_stateless.chain.auth_key_len = cpu_to_le32(setup->auth_key_bytes);
-			wire->sym_stateless.chain.hash_mode = cpu_to_le32(crypto_hash_mode(setup));
-		} else {
-			wire->sym_stateless.cipher.sess_para = cipher;
-		}
-		break;
-	case CRYPTO_HASH:
-		wire->hash_stateless.algo = wire->algo;
-		break;
-	case CRYPTO_MAC:
-		wire->mac_stateless.algo = wire->algo;
-		wire->mac_stateless.auth_key_len = cpu_to_le32(setup->key_bytes);
-		break;
-	case CRYPTO_AEAD:
-		wire->aead_stateless.sess_para = cipher;
+		wire->aead_stateless = (struct virtio_crypto_aead_data_flf_stateless){cipher, iv, result, aad, src, dst};
 		break;
 	default:
 		wire->akcipher_stateless.algo = wire->algo;
 		wire->akcipher_stateless.key_type = cpu_to_le32(crypto_key_type(setup));
-		wire->akcipher_stateless.key_len = cpu_to_le32(setup->key_bytes);
+		wire->akcipher_stateless.key_len = cipher.key_len;
 		crypto_para(setup, wire->akcipher_stateless.para);
+		wire->akcipher_stateless.src_data_len = src;
+		wire->akcipher_stateless.dst_data_len = signed_or_written(request);
 	}
+	if (!setup->stateless)
+		memset(&wire->sym_stateless, 0, para_bytes[setup->service]);
 }
 
 /* ---- buffers ---- */
@@ -213,15 +188,14 @@ void crypto_form(struct slot *slot)
 	uint32_t flf = (wide ? flf_bytes_stateless : flf_bytes)[setup->service];
 	unsigned op = setup->service == CRYPTO_AKCIPHER ? request->op : setup->decrypt;
 
-	*wire = (struct virtio_crypto_op_data_req){.opcode = cpu_to_le32(OPCODE(setup->service, op)),
-	                                           .algo = cpu_to_le32(setup->algorithm)};
+	memset(wire, 0, sizeof(*wire));
+	wire->opcode = cpu_to_le32(OPCODE(setup->service, op));
+	wire->algo = cpu_to_le32(setup->algorithm);
 	if (wide)
-		form_lengths(wire, request);
+		form_stateless_mode(wire, request);
 	else
 		form_session_mode(wire, request);
-	if (setup->stateless) {
-		form_sess_para(wire, setup);
-	} else {
+	if (!setup->stateless) {
 		wire->session_id = session->id;
 		wire->flag = cpu_to_le32(FLAG_SESSION_MODE);
 	}

@@ -134,6 +134,12 @@ struct sess_cipher {
 	le32 algo, key_len, op;
 };
 
+struct sess_chain {
+	le32 alg_chain_order, aad_len;
+	struct sess_cipher cipher;
+	le32 hash_algo, auth_key_len, hash_mode;
+};
+
 struct virtio_crypto_sym_data_flf_stateless {
 	union {
 		struct {
@@ -141,9 +147,7 @@ struct virtio_crypto_sym_data_flf_stateless {
 			le32 iv_len, src_data_len, dst_data_len;
 		} cipher;
 		struct {
-			le32 alg_chain_order, aad_len;
-			struct sess_cipher cipher;
-			le32 hash_algo, auth_key_len, hash_mode;
+			struct sess_chain sess_para;
 			struct virtio_crypto_alg_chain_data_flf data;
 		} chain;
 	};

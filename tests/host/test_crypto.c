@@ -11,6 +11,7 @@
 #include <virtio/virtio.h>
 
 #include "algorithms.h"
+#include "bounce.h"
 #include "swdev_crypto.h"
 #include "swdev_impl.h"
 #include "swdev_work.h"
@@ -437,17 +438,28 @@ static void requests_that_cannot_be(void **state)
 	unplug(dev);
 }
 
+/* Also through a DMA backend that poisons what the device has. */
 static void large(void **state)
 {
-	struct swdev *dev = plug(1, true);
-	struct crypto_session *session = open_cbc();
-	struct crypto_request request = cbc(session, MIB);
-
 	(void)state;
-	assert_int_equal(crypto_run(&request), 0);
-	assert_cbc(MIB);
-	crypto_close(session);
-	unplug(dev);
+	for (unsigned bounced = 0; bounced < 2; bounced++) {
+		struct swdev *dev = swdev_new(&swdev_crypto);
+		struct crypto_session *session;
+		struct crypto_request request;
+
+		host_console_capture(true);
+		if (bounced)
+			bounce_open(dev);
+		assert_int_equal(swdev_plug(dev, &swdev_direct), 0);
+		session = open_cbc();
+		request = cbc(session, MIB);
+		assert_int_equal(crypto_run(&request), 0);
+		assert_cbc(MIB);
+		crypto_close(session);
+		unplug(dev);
+		if (bounced)
+			bounce_close();
+	}
 }
 
 static void refused(void **state)
@@ -560,6 +572,9 @@ static void hardware_not_ready(void **state)
 
 	swdev_crypto_ready(dev, false);
 	settle();
+	requests[0] = cbc(session, 128);
+	assert_int_equal(crypto_run(&requests[0]), -EIO);
+	assert_int_equal(dev->resets, 1); /* it did nothing wrong */
 	submit_all(session);
 	settle();
 	assert_int_equal(ended, 0);
@@ -603,6 +618,36 @@ static void recovery(void **state)
 		assert_int_equal(swdev_crypto_of(dev)->destroyed, 2);
 		unplug(dev);
 	}
+}
+
+/* Without a session nothing is to be made anew: what waits goes out with the start. */
+static void recovery_stateless(void **state)
+{
+	struct swdev *dev = plug(0x3f, false);
+	const struct crypto_setup setup = {.algorithm = CRYPTO_AES_CBC, .key = keys, .key_bytes = 16, .stateless = true};
+	struct crypto_session *session = NULL;
+
+	(void)state;
+	assert_int_equal(crypto_open(crypto_find(NULL), &setup, &session), 0);
+	swdev_crypto_ready(dev, false);
+	settle();
+	submit_all(session);
+	swdev_needs_reset(dev);
+	settle();
+	assert_int_equal(ended, 0);
+	swdev_crypto_ready(dev, true);
+	settle();
+	assert_int_equal(check_all(0), REQUESTS);
+	swdev_crypto_of(dev)->holds = true;
+	submit_all(session);
+	settle();
+	swdev_crypto_of(dev)->holds = false;
+	swdev_needs_reset(dev);
+	settle();
+	assert_true(check_all(-EIO) > 0);
+	crypto_close(session);
+	assert_int_equal(swdev_crypto_of(dev)->created, 0);
+	unplug(dev);
 }
 
 /* A device that does not take a session again. */
@@ -737,6 +782,7 @@ int main(void)
 		cmocka_unit_test(sessions_and_queues),
 		cmocka_unit_test(hardware_not_ready),
 		cmocka_unit_test(recovery),
+		cmocka_unit_test(recovery_stateless),
 		cmocka_unit_test(session_lost),
 		cmocka_unit_test(queue_resets),
 		cmocka_unit_test(removal),
