@@ -281,7 +281,7 @@ HOST_FLAGS_fuzz     := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sani
 HOST_FLAGS_tsan     := -O2 -fsanitize=thread -Wno-tsan -include arch/host/include/tsan.h
 HOST_FLAGS   = $(LANGUAGE) $(WARNINGS) -g -fno-omit-frame-pointer -pthread -D_GNU_SOURCE -Iarch/host/include -Itests/host \
                $(FDT_FLAGS) $(HOST_FLAGS_$(HOST_KIND))
-HOST_SRC    := $(sort $(filter-out boot/efi_stub.c,$(wildcard boot/*.c)) $(wildcard lib/*.c lib/class/*.c virtio/*.c drivers/*/*.c arch/host/*.c apps/tone.c) \
+HOST_SRC    := $(sort $(filter-out boot/efi_stub.c,$(wildcard boot/*.c)) $(wildcard lib/*.c lib/class/*.c virtio/*.c drivers/*/*.c arch/host/*.c apps/tone.c apps/zone_trial.c) \
                $(filter-out $(wildcard tests/host/test_*.c),$(wildcard tests/host/*.c)))
 HOST_TESTS  := $(sort $(wildcard tests/host/test_*.c))
 # libfdt: what the image has of it, and what makes trees.

@@ -26,6 +26,13 @@ enum {
 	VIRTIO_BLK_T_DISCARD = 11,
 	VIRTIO_BLK_T_WRITE_ZEROES = 13,
 	VIRTIO_BLK_T_SECURE_ERASE = 14,
+	VIRTIO_BLK_T_ZONE_APPEND = 15,
+	VIRTIO_BLK_T_ZONE_REPORT = 16,
+	VIRTIO_BLK_T_ZONE_OPEN = 18,
+	VIRTIO_BLK_T_ZONE_CLOSE = 20,
+	VIRTIO_BLK_T_ZONE_FINISH = 22,
+	VIRTIO_BLK_T_ZONE_RESET = 24,
+	VIRTIO_BLK_T_ZONE_RESET_ALL = 26,
 };
 enum { VIRTIO_BLK_S_OK = 0, VIRTIO_BLK_S_IOERR = 1, VIRTIO_BLK_S_UNSUPP = 2, STATUS_NOT_WRITTEN = 0xff };
 
@@ -44,7 +51,10 @@ _Static_assert(sizeof(struct virtio_blk_discard_write_zeroes) == 16, "virtio_blk
 struct blk_frame {
 	struct virtio_blk_req_header header;
 	uint8_t status, unused[15];
-	struct virtio_blk_discard_write_zeroes range;
+	union {
+		struct virtio_blk_discard_write_zeroes range;
+		le64 append_sector;
+	};
 };
 _Static_assert(offsetof(struct blk_frame, status) == sizeof(struct virtio_blk_req_header), "the tail follows the head");
 
@@ -78,19 +88,27 @@ static int post(struct block_queue *queue, struct block_request *request, uint64
 		[BLOCK_DISCARD] = VIRTIO_BLK_T_DISCARD,
 		[BLOCK_WRITE_ZEROES] = VIRTIO_BLK_T_WRITE_ZEROES,
 		[BLOCK_SECURE_ERASE] = VIRTIO_BLK_T_SECURE_ERASE,
+		[BLOCK_ZONE_REPORT] = VIRTIO_BLK_T_ZONE_REPORT,
+		[BLOCK_ZONE_APPEND] = VIRTIO_BLK_T_ZONE_APPEND,
+		[BLOCK_ZONE_OPEN] = VIRTIO_BLK_T_ZONE_OPEN,
+		[BLOCK_ZONE_CLOSE] = VIRTIO_BLK_T_ZONE_CLOSE,
+		[BLOCK_ZONE_FINISH] = VIRTIO_BLK_T_ZONE_FINISH,
+		[BLOCK_ZONE_RESET] = VIRTIO_BLK_T_ZONE_RESET,
+		[BLOCK_ZONE_RESET_ALL] = VIRTIO_BLK_T_ZONE_RESET_ALL,
 	};
 	struct virtq *vq = container_of(queue, struct blk_queue, queue)->vq;
 	enum block_op op = request->op;
 	struct blk_frame *frame = likely(vq) ? virtq_frame(vq) : NULL;
 	uint16_t count = (uint16_t)segment_count, readable = op == BLOCK_WRITE ? count : 0;
+	/* "Device Operation": sector MUST be 0 for a flush, and to reset all zones, and is of no use but for these */
+	bool has_sector = op <= BLOCK_WRITE || (op >= BLOCK_ZONE_REPORT && op <= BLOCK_ZONE_RESET);
 	struct dma_buf range;
 	int error;
 
 	if (unlikely(!frame))
 		return -ENOSPC;
-	/* "Device Operation": sector MUST be 0 for a flush, and is of no use but for these */
 	frame->header = (struct virtio_blk_req_header){.type = cpu_to_le32(types[op]),
-	                                               .sector = cpu_to_le64(op <= BLOCK_WRITE ? sector : 0)};
+	                                               .sector = cpu_to_le64(has_sector ? sector : 0)};
 	frame->status = STATUS_NOT_WRITTEN;
 	if (unlikely(op >= BLOCK_DISCARD)) {
 		range = lay_out_range(frame, request, sector, sectors);
@@ -99,7 +117,10 @@ static int post(struct block_queue *queue, struct block_request *request, uint64
 	}
 	/* "Legacy Interface: Framing Requirements": the header and the status byte each in a descriptor of its own. So always. (The
 	 * header's 8 bytes there are a slip of the text: its three fields are 16.) */
-	error = virtq_add_framed(vq, segments, readable, (uint16_t)(count - readable), request);
+	if (unlikely(op == BLOCK_ZONE_APPEND))
+		error = virtio_blk_add_append(vq, segments, count, &frame->append_sector, request);
+	else
+		error = virtq_add_framed(vq, segments, readable, (uint16_t)(count - readable), request);
 	if (unlikely(error)) {
 		/* No room though nothing is in flight: there never will be. */
 		if (error == -ENOSPC && virtq_room(vq) == vq->size)
@@ -145,7 +166,7 @@ static int failure(const struct blk_queue *q, const struct virtq_used_request *u
 	case VIRTIO_BLK_S_UNSUPP:
 		return -ENOTSUP;
 	default: /* IOERR, not written, or nonsense */
-		return -EIO;
+		return q->zoned ? virtio_blk_zone_failure(status) : -EIO;
 	}
 }
 
@@ -156,11 +177,14 @@ static bool harvest(struct blk_queue *q, struct virtq *vq)
 	unsigned count = virtq_harvest_framed(vq, used, BATCH);
 
 	for (unsigned i = 0; i < count; i++) {
-		uint8_t status = READ_ONCE(((struct blk_frame *)(void *)used[i].frame)->status);
+		const struct blk_frame *frame = (struct blk_frame *)(void *)used[i].frame;
+		uint8_t status = READ_ONCE(frame->status);
 		int error = 0;
 
 		if (unlikely(status != VIRTIO_BLK_S_OK || used[i].missing))
 			error = failure(q, &used[i], status);
+		if (unlikely(q->zoned && !error))
+			error = virtio_blk_appended(q, used[i].token, &frame->append_sector);
 		block_part_done(&q->queue, used[i].token, error);
 	}
 	return count == BATCH;
@@ -190,6 +214,7 @@ static void poll(struct block_queue *queue, bool on)
 static const struct block_ops ops = {.post = post,
                                      .post_simple = post_simple,
                                      .set_writeback = virtio_blk_set_writeback,
+                                     .zone_report = virtio_blk_zone_report,
                                      .poll = poll};
 
 static int probe(struct virtio_device *vdev)
@@ -228,7 +253,9 @@ static int create_queues(struct blk *blk)
 			.name = blk->queues[i].name,
 			.callback = used,
 			.max_size = QUEUE_MAX,
-			.max_buffers = (uint16_t)(virtio_blk_max_segments(blk->vdev) + 2),
+			/* with header and status, or of an append header, sector and status */
+			.max_buffers = (uint16_t)MIN(virtio_blk_max_segments(blk->vdev) + (blk->block.zones.model ? 3u : 2u),
+		                                     BLOCK_PART_SEGMENTS + 2u),
 			.head = sizeof(struct virtio_blk_req_header),
 			.tail = 1,
 			.extra = sizeof(struct blk_frame) - offsetof(struct blk_frame, unused),
@@ -259,8 +286,10 @@ static int start(struct virtio_device *vdev)
 		error = create_queues(blk);
 	if (error)
 		return error;
-	for (unsigned i = 0; i < blk->queue_count; i++)
+	for (unsigned i = 0; i < blk->queue_count; i++) {
 		smallest = MIN(smallest, vdev->queues[i]->size);
+		blk->queues[i].zoned = blk->block.zones.model != BLOCK_NO_ZONES;
+	}
 	error = virtio_blk_read_limits(blk, smallest);
 	block_update(&blk->block);
 	if (!error)
@@ -320,6 +349,7 @@ static void remove(struct virtio_device *vdev)
 
 static const struct virtio_feature_rule rules[] = {
 	{VIRTIO_BLK_F_CONFIG_WCE, BIT64(VIRTIO_BLK_F_FLUSH)},
+	{VIRTIO_BLK_F_ZONED, BIT64(VIRTIO_F_VERSION_1)}, /* and so FEATURES_OK */
 	{},
 };
 
@@ -330,7 +360,8 @@ static const struct virtio_driver blk_driver = {
 	.features = BIT64(VIRTIO_BLK_F_SIZE_MAX) | BIT64(VIRTIO_BLK_F_SEG_MAX) | BIT64(VIRTIO_BLK_F_RO) |
                     BIT64(VIRTIO_BLK_F_BLK_SIZE) | BIT64(VIRTIO_BLK_F_FLUSH) | BIT64(VIRTIO_BLK_F_TOPOLOGY) |
                     BIT64(VIRTIO_BLK_F_CONFIG_WCE) | BIT64(VIRTIO_BLK_F_MQ) | BIT64(VIRTIO_BLK_F_DISCARD) |
-                    BIT64(VIRTIO_BLK_F_WRITE_ZEROES) | BIT64(VIRTIO_BLK_F_LIFETIME) | BIT64(VIRTIO_BLK_F_SECURE_ERASE),
+                    BIT64(VIRTIO_BLK_F_WRITE_ZEROES) | BIT64(VIRTIO_BLK_F_LIFETIME) | BIT64(VIRTIO_BLK_F_SECURE_ERASE) |
+                    BIT64(VIRTIO_BLK_F_ZONED),
 	.rules = rules,
 	/* "Device Initialization": not where zones are managed by the host, and which kind they are cannot be seen yet */
 	.conflict = {VIRTIO_BLK_F_DISCARD, BIT64(VIRTIO_BLK_F_ZONED)},

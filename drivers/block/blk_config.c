@@ -12,7 +12,7 @@ struct virtio_blk_range_limits {
 	le32 max_sectors, max_seg, alignment;
 };
 
-/* "Block Device / Device configuration layout", as far as it is used */
+/* "Block Device / Device configuration layout" */
 struct virtio_blk_config {
 	le64 capacity;
 	le32 size_max, seg_max;
@@ -32,6 +32,7 @@ struct virtio_blk_config {
 	le32 max_write_zeroes_sectors, max_write_zeroes_seg;
 	uint8_t write_zeroes_may_unmap, unused1[3];
 	struct virtio_blk_range_limits secure_erase;
+	struct virtio_blk_zoned_characteristics zoned;
 };
 _Static_assert(sizeof(struct virtio_blk_config) == VIRTIO_BLK_CONFIG_BYTES, "virtio_blk_config");
 _Static_assert(offsetof(struct virtio_blk_config, secure_erase) == 60, "virtio_blk_config.secure_erase");
@@ -132,6 +133,11 @@ static void read_range_limits(struct blk *blk)
 	                                   FIELD(max_write_zeroes_seg), 0);
 	block->secure_erase = range_limits(blk, VIRTIO_BLK_F_SECURE_ERASE, FIELD(secure_erase.max_sectors),
 	                                   FIELD(secure_erase.max_seg), FIELD(secure_erase.alignment));
+	/* "Device Operation": of a disk of zones, whole ones are erased */
+	if (block->zones.model && block->secure_erase.max_sectors) {
+		block->secure_erase.max_sectors -= block->secure_erase.max_sectors % block->zones.sectors;
+		block->secure_erase.alignment = block->zones.sectors;
+	}
 	block->zeroes_may_unmap = block->write_zeroes.max_sectors &&
 	                          virtio_config_u8(blk->vdev, FIELD(write_zeroes_may_unmap), 0);
 }
@@ -162,6 +168,7 @@ int virtio_blk_set_writeback(struct block_device *device, bool on)
 int virtio_blk_read_config(struct blk *blk)
 {
 	struct virtio_device *vdev = blk->vdev;
+	int error;
 
 	if (!read_capacity(blk))
 		return virtio_refuse(vdev, -EINVAL, "its capacity cannot be read, or cannot be");
@@ -170,8 +177,9 @@ int virtio_blk_read_config(struct blk *blk)
 	blk->block.can_flush = virtio_has(vdev, VIRTIO_BLK_F_FLUSH);
 	blk->block.has_lifetime = virtio_has(vdev, VIRTIO_BLK_F_LIFETIME);
 	read_writeback(blk);
+	error = virtio_blk_read_zones(blk, FIELD(zoned));
 	read_range_limits(blk);
-	return 0;
+	return error;
 }
 
 void virtio_blk_config_changed(struct virtio_device *vdev)

@@ -1,9 +1,10 @@
 /*
- * What the files of the block driver share: blk.c (requests and life) and blk_config.c.
+ * What the files of the block driver share: blk.c (requests and life), blk_config.c, blk_zoned.c (devices of zones).
  */
 #ifndef DRIVERS_BLOCK_BLK_IMPL_H
 #define DRIVERS_BLOCK_BLK_IMPL_H
 
+#include <base/endian.h>
 #include <class/block.h>
 #include <virtio/virtio.h>
 #include <virtio/virtq.h>
@@ -25,12 +26,12 @@ enum {
 	VIRTIO_BLK_F_ZONED = 17,
 };
 
-#define VIRTIO_BLK_CONFIG_BYTES 72
+#define VIRTIO_BLK_CONFIG_BYTES 96
 
 struct blk_queue {
 	struct block_queue queue;
 	struct virtq *vq; /* NULL while stopped */
-	bool polled, legacy;
+	bool polled, legacy, zoned;
 	char name[16];
 };
 
@@ -49,5 +50,21 @@ unsigned virtio_blk_count_queues(const struct blk *blk); /* as many as CPUs can 
 uint32_t virtio_blk_max_segments(struct virtio_device *vdev);
 int virtio_blk_set_writeback(struct block_device *device, bool on);
 void virtio_blk_config_changed(struct virtio_device *vdev);
+
+/* "Block Device / Device configuration layout" */
+struct virtio_blk_zoned_characteristics {
+	le32 zone_sectors, max_open_zones, max_active_zones, max_append_sectors, write_granularity;
+	uint8_t model, unused2[3];
+};
+
+/* blk_zoned.c */
+[[nodiscard]] int virtio_blk_read_zones(struct blk *blk, uint32_t offset); /* offset of the characteristics */
+int virtio_blk_zone_report(struct block_device *device, uint64_t sector, struct block_zone zones[], unsigned count);
+/* Add an append whose header is in the frame: `result` of it is for the device to write where the data lies. */
+[[nodiscard]] int virtio_blk_add_append(struct virtq *vq, const struct dma_buf *segments, unsigned count, le64 *result,
+                                        struct block_request *request);
+/* It has succeeded. 0; -EIO: the data lies where it cannot. */
+[[nodiscard]] int virtio_blk_appended(const struct blk_queue *q, struct block_request *request, const le64 *result);
+int virtio_blk_zone_failure(uint8_t status);
 
 #endif

@@ -103,8 +103,12 @@ static int check_transfer(const struct block_device *device, const struct block_
 		return -ERANGE;
 	if (request->op == BLOCK_WRITE && device->read_only)
 		return -EROFS;
+	if (request->op == BLOCK_WRITE && device->zones.model &&
+	    (bytes | request->sector * BLOCK_SECTOR) % device->zones.granularity)
+		return -EINVAL;
 	*bytes_out = bytes;
-	*whole = request->segment_count <= device->whole_segments && longest <= device->whole_bytes && bytes <= PART_BYTES_MAX;
+	*whole = !device->zones.model && request->segment_count <= device->whole_segments && longest <= device->whole_bytes &&
+	         bytes <= PART_BYTES_MAX;
 	return 0;
 }
 
@@ -114,11 +118,36 @@ static int check_range(const struct block_device *device, const struct block_req
 
 	if (!block_range_limits(device, request->op)->max_sectors)
 		return -ENOTSUP;
+	if (device->zones.model && request->op == BLOCK_SECURE_ERASE)
+		block_sectors = device->zones.sectors;
 	if (!request->sectors || request->sectors % block_sectors || request->sector % block_sectors || request->segment_count)
 		return -EINVAL;
 	if (request->sector > device->capacity || request->sectors > device->capacity - request->sector)
 		return -ERANGE;
 	return device->read_only ? -EROFS : 0;
+}
+
+/* "Block Device / Device Operation": zones are named by their first sector, data to append is whole units of what can be written. */
+static int check_zone(const struct block_device *device, const struct block_request *request)
+{
+	const struct block_zones *zones = &device->zones;
+	uint64_t bytes = 0;
+	bool report = request->op == BLOCK_ZONE_REPORT, append = request->op == BLOCK_ZONE_APPEND;
+
+	if (!zones->model || (append && !zones->append_sectors))
+		return -ENOTSUP;
+	for (unsigned i = 0; i < request->segment_count; i++) {
+		bytes += request->segments[i].len;
+		if (!request->segments[i].addr || !request->segments[i].len)
+			return -EINVAL;
+	}
+	if ((report || append) != (bytes > 0) || (!report && request->sector % zones->sectors))
+		return -EINVAL;
+	if (append && (bytes % zones->granularity || bytes / BLOCK_SECTOR > zones->append_sectors))
+		return -EINVAL;
+	if (request->sector >= device->capacity)
+		return -ERANGE;
+	return device->read_only && !report ? -EROFS : 0;
 }
 
 static int check_other(const struct block_device *device, const struct block_request *request)
@@ -139,6 +168,8 @@ static int check_other(const struct block_device *device, const struct block_req
 	case BLOCK_WRITE_ZEROES:
 	case BLOCK_SECURE_ERASE:
 		return check_range(device, request);
+	case BLOCK_ZONE_REPORT ... BLOCK_ZONE_RESET_ALL:
+		return check_zone(device, request);
 	default:
 		return -EINVAL;
 	}
@@ -294,6 +325,25 @@ int block_range(struct block_device *device, enum block_op op, uint64_t sector, 
 	return call(device, &(struct block_call){.request = {.op = op, .sector = sector, .sectors = sectors}});
 }
 
+int block_zone_report(struct block_device *device, uint64_t sector, struct block_zone zones[], unsigned count)
+{
+	return device->zones.model && device->ops->zone_report ? device->ops->zone_report(device, sector, zones, count)
+	                                                       : -ENOTSUP;
+}
+
+int block_zone_do(struct block_device *device, enum block_op op, uint64_t sector) { return block_range(device, op, sector, 0); }
+
+int block_zone_append(struct block_device *device, uint64_t *sector, void *memory, uint32_t length)
+{
+	struct dma_buf segment = {memory, length};
+	struct block_call append = {
+		.request = {.op = BLOCK_ZONE_APPEND, .sector = *sector, .segments = &segment, .segment_count = 1}};
+	int error = call(device, &append);
+
+	*sector = append.request.sector;
+	return error;
+}
+
 int block_poll(struct block_device *device, bool on)
 {
 	struct block_home *home = &device->homes[cpu_index()];
@@ -326,7 +376,9 @@ void block_update(struct block_device *device)
 
 	device->whole_bytes = limits->max_segment_bytes ? MIN(limits->max_segment_bytes, PART_BYTES_MAX) : PART_BYTES_MAX;
 	device->whole_segments = limits->max_segments ? MIN(limits->max_segments, BLOCK_PART_SEGMENTS) : BLOCK_PART_SEGMENTS;
-	device->simple_ops = device->gone || !device->ops->post_simple ? 0 : device->read_only ? BLOCK_READ + 1 : BLOCK_WRITE + 1;
+	device->simple_ops = device->gone || !device->ops->post_simple || device->zones.model ? 0
+	                     : device->read_only                                              ? BLOCK_READ + 1
+	                                                                                      : BLOCK_WRITE + 1;
 }
 
 int block_register(struct block_device *device, struct block_queue **queues, unsigned count)

@@ -25,6 +25,13 @@ enum block_op {
 	BLOCK_FLUSH,
 	BLOCK_GET_ID,       /* text of BLOCK_ID_BYTES, ended by 0 if shorter */
 	BLOCK_GET_LIFETIME, /* three le16: state of the reserve, wear of SLC and of MLC cells, as virtio_blk_lifetime has them */
+	BLOCK_ZONE_REPORT,  /* the driver's form: see block_zone_report() */
+	BLOCK_ZONE_APPEND,  /* to the zone at `sector`, which then is where the data lies: whole, at most zones.append_sectors */
+	BLOCK_ZONE_OPEN,    /* of the zone at `sector`, as the next three */
+	BLOCK_ZONE_CLOSE,
+	BLOCK_ZONE_FINISH,
+	BLOCK_ZONE_RESET,
+	BLOCK_ZONE_RESET_ALL,
 	BLOCK_DISCARD,      /* of `sectors`: what they hold is not needed any more */
 	BLOCK_WRITE_ZEROES, /* to `sectors`: no data to transfer */
 	BLOCK_SECURE_ERASE, /* of `sectors` */
@@ -53,7 +60,8 @@ struct block_request {
 	void *context;
 
 	/* The result: 0, -EIO (the device says so, or it broke), -EINVAL (malformed), -ERANGE (past the end), -EROFS,
-	 * -ENOTSUP, -ENODEV (gone: submit no more). */
+	 * -ENOTSUP, -ENODEV (gone: submit no more). Of zones, too: -EINVAL (not in that state, or more than it holds), -ESPIPE (a write that
+	 * is not where the zone is written next), -EMFILE (too many zones are open or active). */
 	int status;
 
 	/* The class's, while in flight. */
@@ -74,6 +82,33 @@ struct block_limits {
 /* The same for an operation without data. 0 sectors: not to be had. */
 struct block_range_limits {
 	uint32_t max_sectors, alignment; /* of cuts, in sectors; 0: any */
+};
+
+/* A disk of zones, each of which is written from its start to its end, and reset as a whole. Requests are cut where zones end, a write
+ * is carried out part after part. */
+struct block_zones {
+	enum { BLOCK_NO_ZONES, BLOCK_HOST_MANAGED, BLOCK_HOST_AWARE } model;
+	uint32_t sectors;              /* of each but the last, which may have less */
+	uint32_t open_max, active_max; /* zones; 0: no limit */
+	uint32_t append_sectors;       /* 0: no appending */
+	uint32_t granularity;          /* of writes: bytes, a multiple of the block size */
+};
+
+enum { BLOCK_ZONE_CONVENTIONAL = 1, BLOCK_ZONE_SEQUENTIAL, BLOCK_ZONE_PREFERRED };
+enum {
+	BLOCK_ZONE_NO_POINTER = 0,
+	BLOCK_ZONE_EMPTY,
+	BLOCK_ZONE_IMPLICITLY_OPEN,
+	BLOCK_ZONE_EXPLICITLY_OPEN,
+	BLOCK_ZONE_CLOSED,
+	BLOCK_ZONE_READ_ONLY = 13,
+	BLOCK_ZONE_FULL,
+	BLOCK_ZONE_OFFLINE
+};
+struct block_zone {
+	uint64_t start, capacity; /* sectors; of them, those that can be written to */
+	uint64_t pointer; /* the sector to be written next; of no sense where there is none, and in the last three states */
+	uint8_t type, state;
 };
 
 #define BLOCK_PART_SEGMENTS 128
@@ -114,6 +149,8 @@ struct block_ops {
 	unsigned (*post_simple)(struct block_queue *queue, struct block_request *const requests[], unsigned count);
 	/* Turn the device's write cache on or off. NULL: it cannot be switched. CPU 0. */
 	int (*set_writeback)(struct block_device *device, bool on);
+	/* NULL: it has no zones. As block_zone_report(). */
+	int (*zone_report)(struct block_device *device, uint64_t sector, struct block_zone zones[], unsigned count);
 	/* Turn polling of a queue on or off: see block_poll(). On the queue's CPU. */
 	void (*poll)(struct block_queue *queue, bool on);
 };
@@ -132,6 +169,7 @@ struct block_device {
 	bool zeroes_may_unmap;
 	struct block_limits limits;
 	struct block_range_limits discard, write_zeroes, secure_erase;
+	struct block_zones zones;
 
 	/* The class's. */
 	uint32_t whole_bytes, whole_segments; /* block_update() */
@@ -154,6 +192,13 @@ void block_submit_many(struct block_device *device, struct block_request *const 
 [[nodiscard]] int block_io(struct block_device *device, enum block_op op, uint64_t sector, void *memory, uint32_t length);
 /* The operations without data. */
 [[nodiscard]] int block_range(struct block_device *device, enum block_op op, uint64_t sector, uint64_t sectors);
+
+/* The zones from that of `sector` on: how many of them there are in `zones`, or an errno. */
+[[nodiscard]] int block_zone_report(struct block_device *device, uint64_t sector, struct block_zone zones[], unsigned count);
+/* BLOCK_ZONE_OPEN and those behind it. */
+[[nodiscard]] int block_zone_do(struct block_device *device, enum block_op op, uint64_t sector);
+/* `memory`: contiguous. *sector: the zone's, then the data's. */
+[[nodiscard]] int block_zone_append(struct block_device *device, uint64_t *sector, void *memory, uint32_t length);
 
 /* How completions of this CPU's queue are found: by looking in each turn of the loop, which then never sleeps, or by interrupts (as at
  * first). On a CPU that has a queue of its own; -ENOTSUP elsewhere. */

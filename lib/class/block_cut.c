@@ -115,17 +115,26 @@ static int cut_bounced(struct part *part)
 	return 0;
 }
 
+/* Bytes: a part is of one zone. */
+static uint32_t part_limit(const struct part *part)
+{
+	const struct block_zones *zones = &part->device->zones;
+
+	if (!zones->model)
+		return PART_BYTES_MAX;
+	return (uint32_t)MIN(PART_BYTES_MAX, (zones->sectors - part->cursor.sector % zones->sectors) * BLOCK_SECTOR);
+}
+
 /* Lay the pieces of memory from the cursor on into the part, as many as it may have. */
 static void gather(struct part *part)
 {
 	const struct block_request *request = part->request;
-	uint32_t pieces_max = part->device->whole_segments;
+	uint32_t pieces_max = part->device->whole_segments, limit = part_limit(part);
 	struct block_cursor *cursor = &part->cursor;
 
-	while (cursor->segment < request->segment_count && part->segment_count < pieces_max && part->bytes < PART_BYTES_MAX) {
+	while (cursor->segment < request->segment_count && part->segment_count < pieces_max && part->bytes < limit) {
 		const struct dma_buf *segment = &request->segments[cursor->segment];
-		uint32_t length = MIN(MIN(segment->len - cursor->offset, part->device->whole_bytes),
-		                      PART_BYTES_MAX - part->bytes);
+		uint32_t length = MIN(MIN(segment->len - cursor->offset, part->device->whole_bytes), limit - part->bytes);
 
 		part->queue->scratch[part->segment_count++] = (struct dma_buf){(char *)segment->addr + cursor->offset, length};
 		part->bytes += length;
@@ -152,10 +161,14 @@ static int cut(struct part *part)
 {
 	const struct block_device *device = part->device;
 	const struct block_request *request = part->request;
+	bool zoned_write = device->zones.model && request->op == BLOCK_WRITE;
+	uint32_t unit = zoned_write ? device->zones.granularity : device->block_size;
 	int error = 0;
 
 	if (request->op == BLOCK_FLUSH)
 		return 0;
+	if (zoned_write && request->parts)
+		return -ENOSPC; /* for now: each where the one before has ended */
 	if (block_has_range(request->op)) {
 		cut_range(part);
 	} else {
@@ -163,11 +176,11 @@ static int cut(struct part *part)
 			return -ENOSPC; /* for now */
 		gather(part);
 		if (request->op > BLOCK_WRITE)
-			return 0;
+			return part->cursor.segment < request->segment_count ? -EINVAL : 0;
 		/* Whole blocks only: what the limits let us take of the next block waits for the next part. */
-		trim(part, part->bytes % device->block_size);
+		trim(part, part->bytes % unit);
 		if (!part->bytes)
-			error = cut_bounced(part);
+			error = unit == device->block_size ? cut_bounced(part) : -EINVAL;
 		part->sectors = part->bytes / BLOCK_SECTOR;
 	}
 	part->cursor.sector += part->sectors;
@@ -242,6 +255,8 @@ void block_part_ended(struct block_queue *queue, struct block_request *request, 
 		queue->bounced = NULL;
 	}
 	if (status) {
+		if (status == -EAGAIN && request->op == BLOCK_ZONE_APPEND)
+			status = -EIO; /* once more would be twice */
 		if (status == -EAGAIN)
 			request->again = true;
 		else if (!request->status)

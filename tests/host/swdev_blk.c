@@ -39,6 +39,8 @@ static const struct swdev_field fields[] = {
 	{.offset = 48, .width = 4, .count = 2, .feature = BLK_F_WRITE_ZEROES}, /* max_write_zeroes_sectors, _seg */
 	{.offset = 56, .width = 1, .count = 1, .feature = BLK_F_WRITE_ZEROES}, /* write_zeroes_may_unmap */
 	{.offset = 60, .width = 4, .count = 3, .feature = BLK_F_SECURE_ERASE}, /* max_secure_erase_sectors, _seg, alignment */
+	{.offset = 72, .width = 4, .count = 5, .feature = BLK_F_ZONED},        /* zoned */
+	{.offset = 92, .width = 1, .count = 1, .feature = BLK_F_ZONED},        /* its model */
 	{.width = 0},
 };
 
@@ -61,6 +63,9 @@ static void init(struct swdev *dev)
 
 static void release(struct swdev *dev)
 {
+	if (swdev_disk(dev)->zones)
+		free(swdev_disk(dev)->zones->zones);
+	free(swdev_disk(dev)->zones);
 	free(swdev_disk(dev)->bytes);
 	free(dev->state);
 }
@@ -124,6 +129,7 @@ static uint8_t transfer(struct swdev *dev, const struct swdev_chain *chain, bool
 {
 	struct swdev_disk *disk = swdev_disk(dev);
 	uint64_t bytes = write ? chain->readable_bytes - HEADER : chain->writable_bytes - 1;
+	uint8_t status;
 
 	if (write && chain->writable_bytes != 1)
 		swdev_violation(dev, "a write with %llu writable bytes", (unsigned long long)chain->writable_bytes);
@@ -134,6 +140,9 @@ static uint8_t transfer(struct swdev *dev, const struct swdev_chain *chain, bool
 		return BLK_IOERR;
 	if (write && swdev_has(dev, BLK_F_RO))
 		return BLK_IOERR;
+	status = write ? swdev_zone_write(dev, sector, bytes / SECTOR) : swdev_zone_read(dev, sector, bytes / SECTOR);
+	if (status)
+		return status;
 	if (write) {
 		disk->writes++;
 		swdev_chain_read(chain, HEADER, disk->bytes + sector * SECTOR, bytes);
@@ -197,6 +206,8 @@ static uint8_t range(struct swdev *dev, const struct swdev_chain *chain, uint32_
 		                get32(dev->config + limits));
 	if (!check_range(dev, sector, (uint64_t)count * SECTOR) || swdev_has(dev, BLK_F_RO))
 		return BLK_IOERR;
+	if (type == T_SECURE_ERASE)
+		swdev_zone_erase(dev, sector, count);
 	swdev_disk(dev)->ranges++;
 	memset(swdev_disk(dev)->bytes + sector * SECTOR, type == T_DISCARD ? 0xd5 : 0, (size_t)count * SECTOR);
 	return BLK_OK;
@@ -243,8 +254,7 @@ static bool serve(struct swdev_queue *queue, struct swdev_chain *chain, uint32_t
 			status = range(dev, chain, get32(header), sector);
 			break;
 		default:
-			swdev_violation(dev, "a request of type %u", get32(header));
-			status = BLK_UNSUPP;
+			status = swdev_zone_request(dev, chain, get32(header), sector);
 		}
 	}
 	swdev_chain_write(chain, chain->writable_bytes - 1, &status, 1);
@@ -259,7 +269,7 @@ const struct swdev_type swdev_blk = {
 	.features = FEATURE(BLK_F_SIZE_MAX) | FEATURE(BLK_F_SEG_MAX) | FEATURE(BLK_F_BLK_SIZE) | FEATURE(BLK_F_FLUSH) |
                     FEATURE(BLK_F_TOPOLOGY),
 	.fields = fields,
-	.config_size = 72,
+	.config_size = 96,
 	.init = init,
 	.free = release,
 	.serve = serve,

@@ -31,10 +31,32 @@ struct swdev_disk {
 	uint8_t fail_status;
 	uint64_t reads, writes, flushes, ids, failed, ranges; /* requests */
 	uint32_t max_segments, max_segment_bytes;             /* largest seen */
+	struct swdev_zones *zones;                            /* NULL: none */
 };
 static inline struct swdev_disk *swdev_disk(struct swdev *dev) { return dev->state; }
 void swdev_disk_resize(struct swdev *dev,
                        uint64_t sectors); /* contents are kept as far as they fit; tells the driver when plugged */
+
+/* Zones: the first `conventional` of them are, the last has a capacity of its size less 8 sectors. */
+enum { BLK_ZONE_INVALID = 3, BLK_ZONE_UNALIGNED = 4, BLK_ZONE_OPEN_LIMIT = 5, BLK_ZONE_ACTIVE_LIMIT = 6 };
+struct swdev_zone {
+	uint64_t start, capacity, pointer;
+	uint8_t type, state;
+};
+struct swdev_zones {
+	struct swdev_zone *zones;
+	uint32_t sectors, count, open_max, active_max;
+	unsigned reports, appends, resets;
+	uint64_t count_lie, start_lie, pointer_lie, append_lie; /* added to what it tells */
+	uint8_t type_lie;
+};
+/* Before it is plugged: offers VIRTIO_BLK_F_ZONED. model 1: host-managed, 2: host-aware. Writes are of 4096 bytes, appends of 64 sectors. */
+void swdev_disk_zone(struct swdev *dev, uint8_t model, uint32_t sectors, unsigned conventional);
+/* A write of data, or 0: it may be; a zone request; what is left of them. */
+uint8_t swdev_zone_write(struct swdev *dev, uint64_t sector, uint64_t sectors);
+uint8_t swdev_zone_read(struct swdev *dev, uint64_t sector, uint64_t sectors);
+uint8_t swdev_zone_request(struct swdev *dev, struct swdev_chain *chain, uint32_t type, uint64_t sector);
+void swdev_zone_erase(struct swdev *dev, uint64_t sector, uint64_t sectors);
 
 /* ---- net ---- */
 enum {
