@@ -5,7 +5,7 @@
  * must fail has to fail, and the next good request has to work. Requests are waited for with a bound: a device that never answers
  * fails its tests, and since it still owns the request's memory, the rest of them is left out.
  */
-#include "selftest.h"
+#include "selftest_disk.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -19,40 +19,28 @@
 
 #include "pattern.h"
 
-#define BUFFER_BYTES (1024u * 1024u)
-
-struct disk {
-	struct block_device *device;
-	const char *name;
-	uint32_t block;  /* bytes */
-	uint64_t bytes;  /* of the disk */
-	uint32_t region; /* bytes at its start that `reference` holds */
-	uint8_t *reference, *data;
-	/* With the device until it answers. */
-	struct block_request request;
-	struct dma_buf segments[200];
-	bool answered;
-};
-
 static void disk_done(struct block_request *request) { ((struct disk *)request->context)->answered = true; }
 
-/* One request, of the first `count` of disk->segments. */
-static int disk_request(struct disk *disk, enum block_op op, uint64_t sector, unsigned count)
+int disk_submit(struct disk *disk, struct block_request request)
 {
+	if (!disk->answered)
+		return -ETIMEDOUT;
 	disk->answered = false;
-	disk->request = (struct block_request){
-		.op = op,
-		.sector = sector,
-		.segments = disk->segments,
-		.segment_count = count,
-		.done = disk_done,
-		.context = disk,
-	};
+	disk->request = request;
+	disk->request.done = disk_done;
+	disk->request.context = disk;
 	block_submit(disk->device, &disk->request);
 	return loop_wait(&disk->answered, PATIENCE_NS) ? disk->request.status : -ETIMEDOUT;
 }
 
-static int disk_io(struct disk *disk, enum block_op op, uint64_t sector, void *memory, uint32_t length)
+/* One request, of the first `count` of disk->segments. */
+static int disk_request(struct disk *disk, enum block_op op, uint64_t sector, unsigned count)
+{
+	return disk_submit(disk,
+	                   (struct block_request){.op = op, .sector = sector, .segments = disk->segments, .segment_count = count});
+}
+
+int disk_io(struct disk *disk, enum block_op op, uint64_t sector, void *memory, uint32_t length)
 {
 	if (!disk->answered)
 		return -ETIMEDOUT;
@@ -60,7 +48,7 @@ static int disk_io(struct disk *disk, enum block_op op, uint64_t sector, void *m
 	return disk_request(disk, op, sector, length ? 1 : 0);
 }
 
-static bool report(bool ok, int error, const char *name, const char *what)
+bool disk_report(bool ok, int error, const char *name, const char *what)
 {
 	if (!tap_ok(ok, "%s %s", name, what))
 		tap_detail("error: %d", error);
@@ -80,7 +68,7 @@ static bool test_reference(struct disk *disk)
 
 	for (uint32_t at = 0; !error && at < disk->region; at += disk->block)
 		error = disk_io(disk, BLOCK_READ, at / BLOCK_SECTOR, disk->reference + at, disk->block);
-	return report(!error, error, disk->name, "reads its first blocks one by one");
+	return disk_report(!error, error, disk->name, "reads its first blocks one by one");
 }
 
 /* Alone, and at the end of a longer read. */
@@ -92,8 +80,8 @@ static void test_last(struct disk *disk)
 
 	if (!error)
 		error = disk_io(disk, BLOCK_READ, (disk->bytes - length) / BLOCK_SECTOR, longer, length);
-	report(!error && !memcmp(disk->data, longer + length - disk->block, disk->block), error, disk->name,
-	       "reads its last block");
+	disk_report(!error && !memcmp(disk->data, longer + length - disk->block, disk->block), error, disk->name,
+	            "reads its last block");
 }
 
 #define REQUESTS_EACH 64u
@@ -113,7 +101,7 @@ static void test_sizes(struct disk *disk)
 		if (memcmp(disk->data, disk->reference, end))
 			wrong = bytes;
 	}
-	if (!report(!error && !wrong, error, disk->name, "reads the same in requests of one block to 1 MiB"))
+	if (!disk_report(!error && !wrong, error, disk->name, "reads the same in requests of one block to 1 MiB"))
 		tap_detail("differs in requests of: %u", wrong);
 }
 
@@ -150,7 +138,7 @@ static void test_scatter(struct disk *disk)
 		memset(disk->data, 0xa5, disk->region);
 		error = disk_request(disk, BLOCK_READ, 0, count);
 	}
-	report(!error && !memcmp(disk->data, disk->reference, total), error, disk->name, "reads into a long scatter list");
+	disk_report(!error && !memcmp(disk->data, disk->reference, total), error, disk->name, "reads into a long scatter list");
 }
 
 static void test_id(struct disk *disk)
@@ -165,7 +153,7 @@ static void test_id(struct disk *disk)
 		return;
 	}
 	memcpy(id, disk->data, BLOCK_ID_BYTES);
-	if (report(!error, error, disk->name, "tells its id"))
+	if (disk_report(!error, error, disk->name, "tells its id"))
 		record("{\"event\":\"id\",\"device\":\"%s\",\"id\":\"%s\"}", disk->name, json_string(text, sizeof(text), id));
 }
 
@@ -178,7 +166,7 @@ static void test_flush(struct disk *disk)
 		return;
 	}
 	error = disk_io(disk, BLOCK_FLUSH, 0, NULL, 0);
-	report(!error, error, disk->name, "flushes");
+	disk_report(!error, error, disk->name, "flushes");
 }
 
 static void test_refusals(struct disk *disk)
@@ -186,19 +174,19 @@ static void test_refusals(struct disk *disk)
 	const uint64_t step = disk->block / BLOCK_SECTOR, last = disk->bytes / BLOCK_SECTOR - step;
 	int error = disk_io(disk, BLOCK_READ, ALIGN_UP(disk->device->capacity, step), disk->data, disk->block);
 
-	report(error == -ERANGE, error, disk->name, "refuses a read past the end");
+	disk_report(error == -ERANGE, error, disk->name, "refuses a read past the end");
 	error = disk_io(disk, BLOCK_READ, last, disk->data, 2 * disk->block);
-	report(error == -ERANGE, error, disk->name, "refuses a read across the end");
+	disk_report(error == -ERANGE, error, disk->name, "refuses a read across the end");
 	error = disk_io(disk, BLOCK_READ, 0 - step, disk->data, disk->block);
-	report(error == -ERANGE, error, disk->name, "refuses a read at the end of all numbers");
+	disk_report(error == -ERANGE, error, disk->name, "refuses a read at the end of all numbers");
 	error = disk_io(disk, BLOCK_READ, 0, disk->data, disk->block - 1);
-	report(error == -EINVAL, error, disk->name, "refuses a part of a block");
+	disk_report(error == -EINVAL, error, disk->name, "refuses a part of a block");
 	error = disk_io(disk, BLOCK_READ, 0, disk->data, 0);
-	report(error == -EINVAL, error, disk->name, "refuses a read of nothing");
+	disk_report(error == -EINVAL, error, disk->name, "refuses a read of nothing");
 	if (disk->device->read_only) {
 		memcpy(disk->data, disk->reference, disk->block);
 		error = disk_io(disk, BLOCK_WRITE, 0, disk->data, disk->block);
-		report(error == -EROFS, error, disk->name, "is read-only and refuses a write");
+		disk_report(error == -EROFS, error, disk->name, "is read-only and refuses a write");
 	}
 	tap_ok(disk_is_well(disk), "%s works on after refusals", disk->name);
 }
@@ -264,13 +252,13 @@ static void test_hash(struct disk *disk)
 	int error = 0;
 
 	while (at < disk->bytes && !error) {
-		uint32_t length = (uint32_t)MIN(disk->bytes - at, BUFFER_BYTES);
+		uint32_t length = (uint32_t)MIN(disk->bytes - at, DISK_BUFFER_BYTES);
 
 		error = disk_io(disk, BLOCK_READ, at / BLOCK_SECTOR, disk->data, length);
 		crc = crc32_update(crc, disk->data, length);
 		at += length;
 	}
-	if (report(!error, error, disk->name, "reads to its end"))
+	if (disk_report(!error, error, disk->name, "reads to its end"))
 		record("{\"event\":\"hash\",\"device\":\"%s\",\"bytes\":%lu,\"crc32\":\"0x%08x\"}", disk->name, disk->bytes, crc);
 }
 
@@ -291,7 +279,8 @@ static void test_disk(struct disk *disk)
 	test_id(disk);
 	test_flush(disk);
 	test_refusals(disk);
-	if (selftest_option("write", 0) && disk->answered) {
+	selftest_disk(disk, selftest_option("write", 0) && !disk->device->read_only);
+	if (selftest_option("write", 0) && disk->answered && !disk->device->zones.model) {
 		if (disk->device->read_only)
 			tap_skip("read-only", "%s writes the pattern", disk->name);
 		else
@@ -315,9 +304,9 @@ static void test_one_block(struct block_device *device)
 	}
 	*disk = (struct disk){.device = device, .name = device->node.name, .block = device->block_size, .answered = true};
 	disk->bytes = device->capacity * BLOCK_SECTOR / disk->block * disk->block;
-	disk->region = (uint32_t)MIN(disk->bytes, BUFFER_BYTES / disk->block * disk->block);
-	disk->reference = page_alloc(BUFFER_BYTES, PAGE_SIZE);
-	disk->data = page_alloc(BUFFER_BYTES, PAGE_SIZE);
+	disk->region = (uint32_t)MIN(disk->bytes, DISK_BUFFER_BYTES / disk->block * disk->block);
+	disk->reference = page_alloc(DISK_BUFFER_BYTES, PAGE_SIZE);
+	disk->data = page_alloc(DISK_BUFFER_BYTES, PAGE_SIZE);
 	if (disk->reference && disk->data)
 		test_disk(disk);
 	else
@@ -325,9 +314,9 @@ static void test_one_block(struct block_device *device)
 	if (!disk->answered)
 		return; /* the device still has the memory */
 	if (disk->data)
-		page_free(disk->data, BUFFER_BYTES);
+		page_free(disk->data, DISK_BUFFER_BYTES);
 	if (disk->reference)
-		page_free(disk->reference, BUFFER_BYTES);
+		page_free(disk->reference, DISK_BUFFER_BYTES);
 	free(disk);
 }
 

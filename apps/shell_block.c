@@ -134,6 +134,73 @@ static void flush(struct block_device *device)
 		console_line("%s: flushed", device->node.name);
 }
 
+/* discard, zero or erase NAME SECTOR COUNT */
+static void range(struct block_device *device, char **words, enum block_op op)
+{
+	uint64_t sector, count;
+	int error;
+
+	if (!shell_number(words[3], "sector", 0, UINT64_MAX / BLOCK_SECTOR, &sector) ||
+	    !shell_number(words[4], "count", 1, UINT64_MAX / BLOCK_SECTOR, &count))
+		return;
+	error = block_range(device, op, sector, count);
+	if (error)
+		shell_error(words[2], words[1], error);
+}
+
+static void cache(struct block_device *device, char **words)
+{
+	bool on = !strcmp(words[3], "on");
+	int error = on || !strcmp(words[3], "off") ? block_set_writeback(device, on) : -EINVAL;
+
+	if (error)
+		shell_error(words[2], words[1], error);
+}
+
+static void wear(struct block_device *device, char **words, uint8_t *memory)
+{
+	int error = block_io(device, BLOCK_GET_LIFETIME, 0, memory, BLOCK_LIFETIME_BYTES);
+
+	if (error)
+		shell_error(words[2], words[1], error);
+	else
+		console_line("%s: reserve %u of 3, SLC %u of 11, MLC %u of 11", words[2], memory[0], memory[2], memory[4]);
+}
+
+static void zones(struct block_device *device, char **words, uint8_t *memory)
+{
+	struct block_zone *zones = (struct block_zone *)(void *)memory;
+	uint64_t sector = 0, count = 16;
+	int told;
+
+	if (!shell_number(words[3], "sector", 0, UINT64_MAX / BLOCK_SECTOR, &sector) ||
+	    !shell_number(words[3] ? words[4] : NULL, "count", 1, CHUNK_BYTES / sizeof(*zones), &count))
+		return;
+	told = block_zone_report(device, sector, zones, (unsigned)count);
+	if (told < 0)
+		shell_error(words[2], words[1], told);
+	for (int i = 0; i < told; i++)
+		console_line("%lu: %lu sectors, type %u, state %u, next %lu", zones[i].start, zones[i].capacity, zones[i].type,
+		             zones[i].state, zones[i].pointer);
+}
+
+/* zone NAME ACTION SECTOR */
+static void zone(struct block_device *device, char **words)
+{
+	static const char *const actions[] = {"open", "close", "finish", "reset", "reset-all"};
+	uint64_t sector;
+	unsigned i = 0;
+	int error;
+
+	if (!shell_number(words[4], "sector", 0, UINT64_MAX / BLOCK_SECTOR, &sector))
+		return;
+	while (i < ARRAY_SIZE(actions) && strcmp(words[3], actions[i]) != 0)
+		i++;
+	error = i < ARRAY_SIZE(actions) ? block_zone_do(device, BLOCK_ZONE_OPEN + i, sector) : -EINVAL;
+	if (error)
+		shell_error(words[2], words[3], error);
+}
+
 /* words: blk ACTION NAME ... */
 static bool act(struct block_device *device, unsigned count, char **words, uint8_t *memory)
 {
@@ -151,6 +218,20 @@ static bool act(struct block_device *device, unsigned count, char **words, uint8
 		identify(device, memory);
 	else if (!strcmp(action, "flush") && count == 3)
 		flush(device);
+	else if (!strcmp(action, "discard") && count == 5)
+		range(device, words, BLOCK_DISCARD);
+	else if (!strcmp(action, "zero") && count == 5)
+		range(device, words, BLOCK_WRITE_ZEROES);
+	else if (!strcmp(action, "erase") && count == 5)
+		range(device, words, BLOCK_SECURE_ERASE);
+	else if (!strcmp(action, "cache") && count == 4)
+		cache(device, words);
+	else if (!strcmp(action, "wear") && count == 3)
+		wear(device, words, memory);
+	else if (!strcmp(action, "zones") && count <= 5)
+		zones(device, words, memory);
+	else if (!strcmp(action, "zone") && count == 5)
+		zone(device, words);
 	else
 		return false;
 	return true;
@@ -183,5 +264,6 @@ static void shell_block(unsigned count, char **words)
 
 SHELL_COMMAND(blk,
               "blk list | read NAME SECTOR [COUNT] | write NAME SECTOR TEXT | fill NAME SECTOR COUNT [SEED] | hash NAME [SECTOR "
-              "COUNT] | id NAME | flush NAME",
+              "COUNT] | id NAME | flush NAME | discard|zero|erase NAME SECTOR COUNT | cache NAME on|off | wear NAME | zones NAME "
+              "[SECTOR [COUNT]] | zone NAME open|close|finish|reset|reset-all SECTOR",
               "disks", shell_block, 0, 5);
