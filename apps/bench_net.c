@@ -7,7 +7,7 @@
  *              burst is there before the looking for it begins
  *   net-echo   one frame after the other, each sent back from outside: the round trip
  *
- * `busy` is the part of `tsc` that is work: of each round in which frames moved, all of it, kick and turn of the loop and interrupts
+ * `busy` is the part of `tsc` that is work: of each round in which frames moved or came back, all of it, kick and turn of the loop and interrupts
  * included; of each round in which none did, nothing, as there the program waits for the device, asleep or (mode=poll) looking again.
  */
 #include "bench.h"
@@ -129,12 +129,12 @@ static bool run_tx(uint64_t ops)
 	watchdog_start(&bench.left);
 	while (bench.left && !watchdog.stuck) {
 		uint64_t start = now();
-		unsigned want = (unsigned)MIN(bench.burst, bench.left);
-		unsigned taken = send(bench.device, net_pool_free_count(bench.pool) < want ? 0 : want);
+		unsigned want = (unsigned)MIN(bench.burst, bench.left), free = net_pool_free_count(bench.pool);
+		unsigned taken = send(bench.device, free < want ? 0 : want);
 
 		loop_turn(!bench.poll && !taken, LOOP_FOREVER);
 		bench.left -= taken;
-		if (taken)
+		if (taken || net_pool_free_count(bench.pool) > free)
 			bench.busy += now() - start;
 	}
 	return watchdog_stop(bench.device->node.name);

@@ -1,9 +1,9 @@
 /*
  * Network Device: transmission.
  *
- * Used buffers are looked for at each net_tx_burst(), which a busy program calls anyway, and by a timer while any are in flight, so
- * that each done() runs in bounded time; the timer looks less often the longer it finds nothing. An interrupt is asked for only
- * by a program that has to wait, and then one for most of what is in flight.
+ * Used buffers are looked for by net_tx_burst(), which a busy program calls anyway, once a burst of them is in flight, and by a timer
+ * while any are, so that each done() runs in bounded time; the timer looks less often the longer it finds nothing. An interrupt is
+ * asked for only by a program that has to wait, and then one for most of what is in flight.
  */
 #include <errno.h>
 
@@ -129,32 +129,39 @@ static int tx_add(struct net_pair *pair, struct net_buf *buf)
 	return error;
 }
 
-/* Those from the front that are in one piece and have no offload: a descriptor each, header and frame. Gives how many were taken. */
+/* A frame in one piece and without an offload: a descriptor, header and frame. */
+static inline bool tx_plain_one(const struct net_buf *buf, struct virtq_buf *to, uint32_t header, uint32_t most, uint32_t *length)
+{
+	uint8_t *data = buf->data;
+
+	*length = net_buf_plain_length(buf, most);
+	if (unlikely(buf->more || !*length))
+		return false;
+	clear_plain_header(data);
+	*to = (struct virtq_buf){data - header, *length + header};
+	return true;
+}
+
+/* As many such from the front as there are. Gives how many were taken. */
 static unsigned tx_add_plain(struct net_pair *pair, struct net_buf **bufs, unsigned count)
 {
 	const uint32_t header = pair->net->header, most = pair->net->tx_plain_max;
-	struct virtq_buf wire[BURST], *to = wire;
-	const struct virtq_buf *end = wire + MIN(count, MIN(BURST, virtq_room(pair->tx)));
-	struct net_buf **next = bufs;
-	uint64_t bytes = 0;
+	struct virtq_buf wire[BURST];
+	uint32_t length[4], bytes = 0;
+	size_t i = 0;
 
-	for (; to != end; to++, next++) {
-		const struct net_buf *buf = *next;
-		const uint32_t length = buf->length;
-		uint8_t *data = buf->data;
-
-		if (unlikely(buf->more || net_offload_any(&buf->offload) || length - 1 >= most))
-			break;
-		clear_plain_header(data);
-		to->addr = data - header;
-		to->len = length + header;
-		bytes += length;
-	}
-	if (to == wire)
+	count = MIN(count, MIN(BURST, virtq_room(pair->tx)));
+#define PLAIN(j) tx_plain_one(bufs[j], &wire[j], header, most, &length[(j)-i])
+	for (; i + 4 <= count && FOUR(PLAIN, i); i += 4)
+		bytes += length[0] + length[1] + length[2] + length[3];
+	for (; i < count && PLAIN(i); i++)
+		bytes += length[0];
+#undef PLAIN
+	if (!i)
 		return 0;
-	count = virtq_add_burst(pair->tx, (void *const *)bufs, wire, (unsigned)(to - wire), false);
-	while (unlikely(next > bufs + count))
-		bytes -= (*--next)->length;
+	count = virtq_add_burst(pair->tx, (void *const *)bufs, wire, (unsigned)i, false);
+	while (unlikely(i > count))
+		bytes -= bufs[--i]->length;
 	pair->counters.tx_bytes += bytes;
 	return count;
 }
@@ -170,7 +177,8 @@ unsigned virtio_net_tx_burst(struct net_device *device, struct net_buf **bufs, u
 		pair->tx_starved = true; /* until the restart */
 		return 0;
 	}
-	tx_harvest(pair, pair->tx, false);
+	if (pair->tx_in_flight >= BURST || !count)
+		tx_harvest(pair, pair->tx, !count);
 	before = pair->tx_in_flight;
 	while (pair->tx && taken < count) {
 		unsigned plain = tx_add_plain(pair, bufs + taken, count - taken);

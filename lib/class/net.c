@@ -82,10 +82,14 @@ struct net_buf **net_bufs_take(struct net_pool *pool, unsigned *count)
 unsigned net_bufs_alloc(struct net_pool *pool, struct net_buf **bufs, unsigned count)
 {
 	struct net_buf **top = net_bufs_take(pool, &count);
+	size_t i = 0;
 
-#pragma GCC unroll 4
-	for (size_t i = 0; i < count; i++)
-		bufs[i] = top[i];
+#define TAKE(i) (bufs[i] = top[i], true)
+	for (; i + 4 <= count; i += 4)
+		(void)FOUR(TAKE, i);
+	for (; i < count; i++)
+		(void)TAKE(i);
+#undef TAKE
 	return count;
 }
 
@@ -102,6 +106,7 @@ static inline void refresh(struct net_buf *buf)
 {
 	buf->data = buf->start;
 	buf->offload.flags = buf->offload.gso = 0;
+	buf->offload.headers = 0;
 }
 
 static void came_back(struct net_pool *pool)

@@ -35,21 +35,12 @@ struct net_offload {
 	uint32_t hash;
 };
 
-/* Flags and gso at once. */
-static inline bool net_offload_any(const struct net_offload *offload)
-{
-	uint16_t both;
-
-	__builtin_memcpy(&both, offload, sizeof(both));
-	return both;
-}
-
 struct net_buf {
 	struct net_buf *next; /* the owner's, for lists */
 	struct net_buf *more; /* the rest of this frame; NULL: none */
 	uint8_t *data;   /* at least NET_HEADROOM bytes of the buffer's own lie before it when it is given to net_tx_burst() */
 	uint32_t length; /* bytes at data */
-	struct net_offload offload; /* of the whole frame, in its first buffer */
+	struct net_offload offload; /* of the whole frame, in its first buffer; directly behind the length */
 	uint32_t capacity;          /* bytes from data to the end of the buffer, for a fresh one */
 	struct net_pool *pool;
 	void (*done)(struct net_buf *buf); /* after transmission; NULL: net_buf_free() */
@@ -59,6 +50,22 @@ struct net_buf {
 	 * -ENOTSUP: an offload that the device does not do. */
 	int status;
 };
+
+static inline bool net_offload_any(const struct net_offload *offload) { return offload->flags | offload->gso; }
+
+/* The length of a buffer without an offload, if it is 1 to `most`; else 0: one comparison of all at once, little-endian. 0 also for a hint at the
+ * length of headers alone. */
+static inline uint32_t net_buf_plain_length(const struct net_buf *buf, uint32_t most)
+{
+	uint64_t all;
+
+	_Static_assert(offsetof(struct net_buf, offload) == offsetof(struct net_buf, length) + 4 &&
+	                       offsetof(struct net_offload, headers) == 2,
+	               "length, flags, gso and headers are neighbours");
+	_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the length is the lower half");
+	__builtin_memcpy(&all, &buf->length, sizeof(all));
+	return all - 1 < most ? (uint32_t)all : 0;
+}
 
 /* Buffers of NET_BUF_BYTES each, `count` of them, from page_alloc_uncleared(). NULL: no memory. A pool belongs to one CPU: its buffers
  * are taken, freed, sent and received there. */
