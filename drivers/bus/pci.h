@@ -29,7 +29,7 @@ enum pci_bar_kind { PCI_BAR_NONE, PCI_BAR_MEM, PCI_BAR_IO };
 
 struct pci_bar {
 	enum pci_bar_kind kind;
-	bool is_64;
+	bool is_64, prefetchable;
 	uint64_t base, size; /* bus address (0: nobody assigned one), bytes */
 };
 

@@ -20,6 +20,7 @@
 #define BAR_TYPE 0x6u
 #define BAR_TYPE_32 0x0u
 #define BAR_TYPE_64 0x4u
+#define BAR_PREFETCHABLE 0x8u
 #define BAR_MEM_FLAGS 0xfu
 #define BAR_IO_FLAGS 0x3u
 #define PORTS_END 0x10000u
@@ -165,6 +166,7 @@ static unsigned read_bar(struct pci_function *function, unsigned index, unsigned
 		uint32_t high = pci_read32(function, (uint16_t)(PCI_BAR0 + 4 * (index + 1)));
 
 		bar.is_64 = true;
+		bar.prefetchable = low & BAR_PREFETCHABLE;
 		bar.base |= (uint64_t)high << 32;
 		mask = low_mask | (uint64_t)size_register(function, index + 1, high) << 32;
 		end = UINT64_MAX;

@@ -18,6 +18,8 @@ enum {
 	PCI_IO_WINDOW = 0x1c,   /* of a bridge: base, limit */
 	PCI_MEMORY_WINDOW = 0x20,
 	PCI_PREFETCH_WINDOW = 0x24,
+	PCI_PREFETCH_BASE_HIGH = 0x28, /* where the window has 64 bits */
+	PCI_PREFETCH_LIMIT_HIGH = 0x2c,
 	PCI_SUBSYSTEM = 0x2c,
 	PCI_CAPABILITIES = 0x34,
 	PCI_INTERRUPT = 0x3c, /* line, pin */

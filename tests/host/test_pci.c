@@ -307,6 +307,63 @@ static void test_windows_are_placed(void **state)
 	expect_lines(0, NULL);
 }
 
+static void make_wide(struct model_function *bridge)
+{
+	model_put(bridge, 0x24, 0x00010001, 4);
+	memset(bridge->writable + 0x28, 0xff, 8);
+}
+
+/* Large prefetchable BARs behind bridges are above 4 GiB, in the bridges' other window, and small ones in the usual one. */
+static void test_large_windows(void **state)
+{
+	struct model_function *outer, *inner, *device, *first;
+
+	(void)state;
+	host_pci_window_set(false, WINDOW, UINT64_C(0x2000000000));
+	outer = model_add_bridge(NULL, 1, 1, 2);
+	inner = model_add_bridge(outer, 1, 2, 2);
+	make_wide(outer);
+	make_wide(inner);
+	first = model_add(outer, 3, 0, ID_VENDOR, 1);
+	model_bar(first, 0, 0x100000000, 0xc, 0);
+	device = model_add(inner, 1, 0, ID_VENDOR, 2);
+	model_bar(device, 0, 0x80000000, 0xc, 0);
+	model_bar(device, 2, 0x1000, 0, 0);
+	model_scan();
+	assert_int_equal(model_get(device, 0x10, 4), 0xc);
+	assert_int_equal(model_get(device, 0x14, 4), 1);
+	assert_int_equal(model_get(device, 0x18, 4), WINDOW);
+	assert_int_equal(model_get(first, 0x10, 4), 0xc);
+	assert_int_equal(model_get(first, 0x14, 4), 2);
+	assert_int_equal(model_get(inner, 0x24, 4), 0x7ff10001); /* 100000000h to 17fffffffh */
+	assert_int_equal(model_get(inner, 0x28, 4), 1);
+	assert_int_equal(model_get(inner, 0x2c, 4), 1);
+	assert_int_equal(model_get(outer, 0x24, 4), 0xfff10001); /* and to 2ffffffffh */
+	assert_int_equal(model_get(outer, 0x28, 4), 1);
+	assert_int_equal(model_get(outer, 0x2c, 4), 2);
+	assert_int_equal(model_get(outer, 0x20, 4), 0xc000c000);
+	expect_lines(0, NULL);
+}
+
+/* A bridge whose other window has 32 bits: what does not fit says so, and what does has its place. */
+static void test_large_without_window(void **state)
+{
+	struct model_function *bridge, *device;
+
+	(void)state;
+	host_pci_window_set(false, WINDOW, UINT64_C(0x2000000000));
+	bridge = model_add_bridge(NULL, 1, 1, 1);
+	device = model_add(bridge, 1, 0, ID_VENDOR, 2);
+	model_bar(device, 0, 0x80000000, 0xc, 0);
+	model_bar(device, 2, 0x1000, 0, 0);
+	model_scan();
+	assert_int_equal(model_get(device, 0x10, 4), 0xc);
+	assert_int_equal(model_get(device, 0x14, 4), 0);
+	assert_int_equal(model_get(device, 0x18, 4), WINDOW);
+	assert_int_equal(model_get(bridge, 0x24, 4), 0x0000fff0);
+	expect_lines(1, "no room for BAR 0");
+}
+
 static void test_windows_of_firmware_stay(void **state)
 {
 	struct model_function *bridge, *set, *none;
@@ -340,6 +397,8 @@ int main(void)
 		cmocka_unit_test_setup(test_bars_are_placed, set_up),
 		cmocka_unit_test_setup(test_no_room, set_up),
 		cmocka_unit_test_setup(test_windows_are_placed, set_up),
+		cmocka_unit_test_setup(test_large_windows, set_up),
+		cmocka_unit_test_setup(test_large_without_window, set_up),
 		cmocka_unit_test_setup(test_windows_of_firmware_stay, set_up),
 	};
 

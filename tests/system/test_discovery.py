@@ -227,3 +227,21 @@ def test_bars_above_1t(make_vm, disk):
     vm.send("run selftest\n")
     vm.expect(r"^ok \d+ - rng0 gives")
     vm.working("blk0", "rng0")
+
+
+def test_large_bar_behind_bridges(make_vm):
+    """No firmware placed anything, and there are 4 GiB to be placed two bridges deep, where below 4 GiB there is no room: the prefetchable
+    windows of the bridges take it. The small registers of the device beside it are in the usual ones."""
+    vm = make_vm("q35", bios="qboot.rom", app="shell")
+    vm.args += ["-device", "pcie-root-port,id=port1,chassis=1,slot=1", "-device", "pcie-pci-bridge,id=b1,bus=port1",
+                "-object", "memory-backend-ram,id=large,size=4G", "-device", "ivshmem-plain,memdev=large,bus=b1,addr=1"]
+    vm.rng(bus="b1", addr=2)
+    vm.start()
+    vm.expect("vireo> ")
+    windows = [(int(low, 16), int(high, 16)) for low, high in
+               re.findall(r"prefetchable memory range \[(0x[0-9a-f]+), (0x[0-9a-f]+)\]", vm.qmp.human("info pci"))]
+    vm.check(len(windows) == 2 and all(low >= 1 << 32 and low % (4 << 30) == 0 and high == low + (4 << 30) - 1 for low, high in windows),
+             f"windows {[(hex(low), hex(high)) for low, high in windows]}")
+    vm.send("run selftest\n")
+    vm.expect(r"^ok \d+ - rng0 gives")
+    vm.working("rng0")
