@@ -383,10 +383,14 @@ test-system: $(B)/vireo.elf $(B)/vireo.plain.elf $(B)/vireo.small.elf $(B)/vireo
 	$(call need,run the system tests,python3-pytest python3-pytest-xdist ovmf acpica-tools openssl $(PACKAGES_IMAGE))
 	@VIREO_IMAGE=$(abspath $(B)/vireo.elf) tools/test-system $(BUILD)/system -n 2 $(PYTEST)
 
-.PHONY: boots
+.PHONY: boots devices
 boots: ## write docs/boots.md: what the last system tests booted how, and what was seen
 	$(call need,write the table of boots,python3)
 	@tools/boots $(BUILD) docs/boots.md
+
+devices: $(B)/vireo.elf ## write README's table of devices: what the image registers, and what the last `make test` showed of it
+	$(call need,write the table of devices,python3)
+	@tools/devices $(BUILD)
 
 conformance: ## the driver requirements of virtio 1.4 by area, and whether the last `make test` shows those that are kept
 	$(call need,check the conformance tables,python3)

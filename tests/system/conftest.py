@@ -10,9 +10,11 @@ from vm import VM
 
 @pytest.fixture(autouse=True)
 def boots(record_property):
-    """What a test booted how goes with its result, for tools/boots."""
+    """What a test booted how, and which devices worked, goes with its result, for tools/boots and tools/devices."""
     VM.boots.clear()
+    VM.worked.clear()
     yield
+    record_property("devices", json.dumps(VM.worked))
     for boot in VM.boots:
         record_property("boot", json.dumps(boot))
 

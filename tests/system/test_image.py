@@ -248,3 +248,9 @@ def test_terminal(make_run, machine):
         assert b'"event":"end","status":0' in terminal.output
     finally:
         terminal.close()
+
+
+def test_readme_names_the_drivers():
+    """README's table of devices has what the image registers."""
+    checked = subprocess.run([ROOT / "tools/devices", IMAGE.parents[1], "--check"], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr

@@ -124,6 +124,7 @@ class VM:
     """Describe, start(), then wait() for the end, or talk to the console with send() and expect()."""
 
     boots = []  # what booted how, and came to its end, since somebody emptied this: for docs/boots.md
+    worked = []  # [driver, transport, layout] of the devices that worked, since somebody emptied this: for README's table
     loader = "-kernel"  # what brings the image into the machine
 
     def __init__(self, machine="q35", app="selftest", words="", memory="256M", cpu=None, bios=None, cpus="1,maxcpus=2",
@@ -391,6 +392,8 @@ class VM:
             self.process.kill()
             self.process.wait()
             self.reader.join(5)
+            self.worked += [[record["driver"], record["transport"], record["queues"][0]["layout"]]
+                            for record in self.devices().values() if record["state"] == "ok" and record["queues"]]
             self.process.stdin.close()
             self.process.stdout.close()
             self.errors.close()
