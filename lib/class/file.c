@@ -375,7 +375,7 @@ int file_make_directory(struct file_tree *tree, const char *path, uint32_t mode)
 	return error;
 }
 
-int file_remove(struct file_tree *tree, const char *path)
+static int remove_name(struct file_tree *tree, const char *path, bool files, bool directories)
 {
 	char copy[FILE_PATH_MAX];
 	struct file *directory, *file;
@@ -389,7 +389,10 @@ int file_remove(struct file_tree *tree, const char *path)
 	if (!error) {
 		is_directory = file->kind == FILE_DIRECTORY;
 		file_close(file);
-		error = walk_path(tree, path, copy, true, true, &directory, &name);
+		if (is_directory ? directories : files)
+			error = walk_path(tree, path, copy, true, true, &directory, &name);
+		else
+			error = is_directory ? -EISDIR : -ENOTDIR;
 	}
 	if (!error) {
 		error = tree->ops->remove(directory, name, strlen(name), is_directory);
@@ -397,6 +400,13 @@ int file_remove(struct file_tree *tree, const char *path)
 	}
 	leave(tree);
 	return error;
+}
+
+int file_remove(struct file_tree *tree, const char *path) { return remove_name(tree, path, true, true); }
+
+int file_unlink(struct file_tree *tree, const char *path, bool directory)
+{
+	return remove_name(tree, path, !directory, directory);
 }
 
 int file_rename(struct file_tree *tree, const char *from, const char *to)

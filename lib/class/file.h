@@ -97,6 +97,8 @@ void file_close(struct file *file);
 [[nodiscard]] int file_stat(struct file_tree *tree, const char *path, struct file_info *info);
 [[nodiscard]] int file_make_directory(struct file_tree *tree, const char *path, uint32_t mode);
 [[nodiscard]] int file_remove(struct file_tree *tree, const char *path); /* a file, a link, or an empty directory */
+/* Only a directory: -ENOTDIR; or anything but one: -EISDIR. */
+[[nodiscard]] int file_unlink(struct file_tree *tree, const char *path, bool directory);
 [[nodiscard]] int file_rename(struct file_tree *tree, const char *from, const char *to);
 
 /* ---- for drivers ---- */

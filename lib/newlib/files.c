@@ -1,16 +1,15 @@
 /*
- * Files and folders for programs: the tree of boot modules (base/tree.h), which is read-only.
+ * Files for programs: the tree of boot modules (base/tree.h), which is read-only, and the trees that devices share (class/file.h), each as
+ * /NAME or /TAG, where it hides a module's folder of that name.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdlib.h>
+#include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <base/tree.h>
 #include <base/util.h>
 
 #include "local.h"
@@ -18,17 +17,14 @@
 #define FILES_MAX 32
 #define FILE_FIRST (STDERR_FILENO + 1)
 
-static struct file {
-	const struct tree_node *node; /* NULL: free */
+static struct descriptor {
+	const struct tree_node *node; /* a module's, */
+	struct file *file;            /* or a device's; both NULL: free */
+	bool append;
 	uint64_t at;
-} files[FILES_MAX];
+} descriptors[FILES_MAX];
 
-struct __dir {
-	const struct tree_node *folder, *last;
-	struct dirent entry;
-};
-
-static int fail(int error)
+int file_failed(int error)
 {
 	errno = error;
 	return -1;
@@ -37,17 +33,17 @@ static int fail(int error)
 static bool is_console(int fd) { return fd >= STDIN_FILENO && fd <= STDERR_FILENO; }
 
 /* NULL, and errno: no such descriptor. */
-static struct file *file_of(int fd)
+static struct descriptor *descriptor_of(int fd)
 {
-	struct file *file = fd >= FILE_FIRST && fd < FILE_FIRST + FILES_MAX ? &files[fd - FILE_FIRST] : NULL;
+	struct descriptor *found = fd >= FILE_FIRST && fd < FILE_FIRST + FILES_MAX ? &descriptors[fd - FILE_FIRST] : NULL;
 
-	if (file && file->node)
-		return file;
+	if (found && (found->node || found->file))
+		return found;
 	errno = EBADF;
 	return NULL;
 }
 
-static const struct tree_node *find(const char *path, bool follow)
+const struct tree_node *module_find(const char *path, bool follow)
 {
 	const struct tree_node *node;
 	int error = tree_find(path, follow, &node);
@@ -58,74 +54,158 @@ static const struct tree_node *find(const char *path, bool follow)
 	return NULL;
 }
 
+static int open_module(const char *path, int flags, const struct tree_node **node)
+{
+	*node = module_find(path, true);
+	if (!*node)
+		return errno == ENOENT && flags & O_CREAT ? EROFS : errno;
+	if (flags & O_CREAT && flags & O_EXCL)
+		return EEXIST;
+	if ((flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC)
+		return (*node)->kind == ARCHIVE_FOLDER ? EISDIR : EROFS;
+	return 0;
+}
+
+static unsigned class_flags(int flags)
+{
+	unsigned access = (flags & O_ACCMODE) == O_RDONLY   ? FILE_READ
+	                  : (flags & O_ACCMODE) == O_WRONLY ? FILE_WRITE
+	                                                    : FILE_READ | FILE_WRITE;
+
+	return access | (flags & O_CREAT ? FILE_CREATE : 0u) | (flags & O_EXCL ? FILE_EXCLUSIVE : 0u) |
+	       (flags & O_TRUNC ? FILE_TRUNCATE : 0u);
+}
+
 int open(const char *path, int flags, ...)
 {
-	const struct tree_node *node = find(path, true);
+	struct descriptor *free = descriptors, opened = {.append = flags & O_APPEND};
+	const char *rest;
+	struct file_tree *tree = file_tree_of(path, &rest);
+	unsigned mode = 0;
+	va_list args;
+	int error;
 
-	if (!node)
-		return fail(errno == ENOENT && flags & O_CREAT ? EROFS : errno);
-	if (flags & O_CREAT && flags & O_EXCL)
-		return fail(EEXIST);
-	if ((flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC)
-		return fail(node->kind == ARCHIVE_FOLDER ? EISDIR : EROFS);
-	for (int i = 0; i < FILES_MAX; i++) {
-		if (!files[i].node) {
-			files[i] = (struct file){.node = node};
-			return FILE_FIRST + i;
-		}
+	if (flags & O_CREAT) {
+		va_start(args, flags);
+		mode = va_arg(args, unsigned) & 07777;
+		va_end(args);
 	}
-	return fail(EMFILE);
+	while (free < descriptors + FILES_MAX && (free->node || free->file))
+		free++;
+	if (free == descriptors + FILES_MAX)
+		return file_failed(EMFILE);
+	error = tree ? -file_open(tree, rest, class_flags(flags), mode, &opened.file) : open_module(path, flags, &opened.node);
+	if (error)
+		return file_failed(error);
+	*free = opened;
+	return FILE_FIRST + (int)(free - descriptors);
 }
 
 int close(int fd)
 {
-	struct file *file;
+	struct descriptor *descriptor;
 
 	if (is_console(fd))
 		return 0;
-	file = file_of(fd);
-	if (!file)
+	descriptor = descriptor_of(fd);
+	if (!descriptor)
 		return -1;
-	file->node = NULL;
+	file_close(descriptor->file);
+	*descriptor = (struct descriptor){0};
 	return 0;
+}
+
+static int read_module(const struct descriptor *descriptor, void *memory, size_t length)
+{
+	const struct tree_node *node = descriptor->node;
+
+	if (node->kind == ARCHIVE_FOLDER)
+		return -EISDIR;
+	if (descriptor->at >= node->size)
+		return 0;
+	length = MIN(MIN(length, (size_t)INT_MAX), node->size - descriptor->at);
+	memcpy(memory, node->data + descriptor->at, length);
+	return (int)length;
 }
 
 int descriptor_read(int fd, void *memory, size_t length)
 {
-	struct file *file = file_of(fd);
+	struct descriptor *descriptor = descriptor_of(fd);
+	int count;
 
-	if (!file)
+	if (!descriptor)
 		return -1;
-	if (file->node->kind == ARCHIVE_FOLDER)
-		return fail(EISDIR);
-	if (file->at >= file->node->size)
-		return 0;
-	length = MIN(MIN(length, (size_t)INT_MAX), file->node->size - file->at);
-	memcpy(memory, file->node->data + file->at, length);
-	file->at += length;
-	return (int)length;
+	if (descriptor->node)
+		count = read_module(descriptor, memory, length);
+	else if (descriptor->file->kind == FILE_DIRECTORY)
+		count = -EISDIR;
+	else
+		count = file_read(descriptor->file, descriptor->at, memory, length);
+	if (count < 0)
+		return file_failed(-count);
+	descriptor->at += (uint64_t)count;
+	return count;
+}
+
+/* Where its end is; a negative errno. */
+static int64_t end_of(const struct descriptor *descriptor)
+{
+	struct file_info info;
+	int error;
+
+	if (descriptor->node)
+		return (int64_t)descriptor->node->size;
+	error = file_info(descriptor->file, &info);
+	return error ? error : info.size <= INT64_MAX ? (int64_t)info.size : -EOVERFLOW;
+}
+
+int descriptor_write(int fd, const void *memory, size_t length)
+{
+	struct descriptor *descriptor = descriptor_of(fd);
+	int64_t end;
+	int count;
+
+	if (!descriptor)
+		return -1;
+	if (descriptor->node)
+		return file_failed(EBADF);
+	if (descriptor->append) {
+		end = end_of(descriptor);
+		if (end < 0)
+			return file_failed((int)-end);
+		descriptor->at = (uint64_t)end;
+	}
+	count = file_write(descriptor->file, descriptor->at, memory, length);
+	if (count < 0)
+		return file_failed(-count);
+	descriptor->at += (uint64_t)count;
+	return count;
 }
 
 off_t lseek(int fd, off_t offset, int whence)
 {
-	struct file *file;
+	struct descriptor *descriptor;
 	off_t at;
 
 	if (is_console(fd))
-		return fail(ESPIPE);
-	file = file_of(fd);
-	if (!file)
+		return file_failed(ESPIPE);
+	descriptor = descriptor_of(fd);
+	if (!descriptor)
 		return -1;
 	if (whence != SEEK_SET && whence != SEEK_CUR && whence != SEEK_END)
-		return fail(EINVAL);
-	at = whence == SEEK_SET ? 0 : (off_t)(whence == SEEK_CUR ? file->at : file->node->size);
+		return file_failed(EINVAL);
+	at = whence == SEEK_SET ? 0 : whence == SEEK_CUR ? (off_t)descriptor->at : (off_t)end_of(descriptor);
+	if (whence == SEEK_END && at < 0)
+		return file_failed((int)-at);
 	if (__builtin_add_overflow(at, offset, &at) || at < 0)
-		return fail(EINVAL);
-	file->at = (uint64_t)at;
+		return file_failed(EINVAL);
+	descriptor->at = (uint64_t)at;
 	return at;
 }
 
-static int fill(const struct tree_node *node, struct stat *status)
+/* ---- what is known of files ---- */
+
+static int fill_module(const struct tree_node *node, struct stat *status)
 {
 	static const mode_t types[] = {[ARCHIVE_FILE] = S_IFREG, [ARCHIVE_FOLDER] = S_IFDIR, [ARCHIVE_LINK] = S_IFLNK};
 
@@ -139,84 +219,127 @@ static int fill(const struct tree_node *node, struct stat *status)
 	return 0;
 }
 
+static int fill(int error, const struct file_info *info, struct stat *status)
+{
+	static const mode_t types[] =
+		{[FILE_REGULAR] = S_IFREG, [FILE_DIRECTORY] = S_IFDIR, [FILE_LINK] = S_IFLNK, [FILE_OTHER] = S_IFCHR};
+
+	if (error)
+		return file_failed(-error);
+	*status = (struct stat){.st_mode = types[info->kind] | info->mode,
+	                        .st_nlink = (nlink_t)info->links,
+	                        .st_uid = (uid_t)info->uid,
+	                        .st_gid = (gid_t)info->gid,
+	                        .st_ino = (ino_t)info->inode,
+	                        .st_size = (off_t)info->size,
+	                        .st_blksize = 65536,
+	                        .st_blocks = (blkcnt_t)((info->size + 511) / 512)};
+	status->st_atime = status->st_mtime = status->st_ctime = (time_t)info->changed_s;
+	return 0;
+}
+
 int fstat(int fd, struct stat *status)
 {
-	const struct file *file;
+	const struct descriptor *descriptor;
+	struct file_info info;
 
 	if (is_console(fd)) {
 		*status = (struct stat){.st_mode = S_IFCHR | S_IRUSR | S_IWUSR, .st_blksize = 256};
 		return 0;
 	}
-	file = file_of(fd);
-	return file ? fill(file->node, status) : -1;
+	descriptor = descriptor_of(fd);
+	if (!descriptor)
+		return -1;
+	return descriptor->node ? fill_module(descriptor->node, status) : fill(file_info(descriptor->file, &info), &info, status);
 }
 
 int stat(const char *restrict path, struct stat *restrict status)
 {
-	const struct tree_node *node = find(path, true);
+	const char *rest;
+	struct file_tree *tree = file_tree_of(path, &rest);
+	const struct tree_node *node;
+	struct file_info info;
 
-	return node ? fill(node, status) : -1;
+	if (tree)
+		return fill(file_stat(tree, rest, &info), &info, status);
+	node = module_find(path, true);
+	return node ? fill_module(node, status) : -1;
 }
 
 int access(const char *path, int mode)
 {
-	if (!find(path, true))
+	struct stat status;
+	const char *rest;
+
+	if (stat(path, &status))
 		return -1;
-	return mode & W_OK ? fail(EROFS) : 0;
+	return mode & W_OK && !file_tree_of(path, &rest) ? file_failed(EROFS) : 0;
 }
 
-int isatty(int fd) { return is_console(fd) ? 1 : (fail(file_of(fd) ? ENOTTY : EBADF), 0); }
+int isatty(int fd) { return is_console(fd) ? 1 : (file_failed(descriptor_of(fd) ? ENOTTY : EBADF), 0); }
 
-/* Nothing changes the tree. */
-int unlink(const char *path) { return find(path, false) ? fail(EROFS) : -1; }
+/* ---- changes: 0 or -1 and errno; modules stay what they are ---- */
+
+static struct file *writable(int fd)
+{
+	const struct descriptor *descriptor = descriptor_of(fd);
+
+	if (descriptor && !descriptor->file)
+		errno = EINVAL;
+	return descriptor ? descriptor->file : NULL;
+}
+
+int ftruncate(int fd, off_t size)
+{
+	struct file *file = size < 0 ? (file_failed(EINVAL), NULL) : writable(fd);
+
+	return file ? file_done(file_resize(file, (uint64_t)size)) : -1;
+}
+
+int fsync(int fd)
+{
+	struct file *file = writable(fd);
+
+	return file ? file_done(file_sync(file)) : -1;
+}
+
+static int refuse(const char *path) { return module_find(path, false) ? file_failed(EROFS) : -1; }
+
+static int unlink_kind(const char *path, bool directory)
+{
+	const char *rest;
+	struct file_tree *tree = file_tree_of(path, &rest);
+
+	return tree ? file_done(file_unlink(tree, rest, directory)) : refuse(path);
+}
+
+int unlink(const char *path) { return unlink_kind(path, false); }
+
+int rmdir(const char *path) { return unlink_kind(path, true); }
+
+int mkdir(const char *path, mode_t mode)
+{
+	const char *rest;
+	struct file_tree *tree = file_tree_of(path, &rest);
+
+	return tree ? file_done(file_make_directory(tree, rest, mode & 07777))
+	            : file_failed(module_find(path, true) ? EEXIST : EROFS);
+}
+
+int rename(const char *from, const char *to)
+{
+	const char *rest, *to_rest;
+	struct file_tree *tree = file_tree_of(from, &rest);
+
+	if (file_tree_of(to, &to_rest) != tree)
+		return file_failed(EXDEV);
+	return tree ? file_done(file_rename(tree, rest, to_rest)) : refuse(from);
+}
 
 int link(const char *from, const char *to)
 {
+	const char *rest;
+
 	(void)to;
-	return find(from, false) ? fail(EROFS) : -1;
-}
-
-/* ---- folders ---- */
-
-DIR *opendir(const char *path)
-{
-	const struct tree_node *node = find(path, true);
-	DIR *dir;
-
-	if (node && node->kind != ARCHIVE_FOLDER) {
-		errno = ENOTDIR;
-		node = NULL;
-	}
-	if (!node)
-		return NULL;
-	dir = malloc(sizeof(*dir));
-	if (dir)
-		*dir = (DIR){.folder = node};
-	return dir;
-}
-
-/* Names of more than 255 bytes are cut: nobody can open by those. */
-struct dirent *readdir(DIR *dir)
-{
-	static const unsigned char types[] = {[ARCHIVE_FILE] = DT_REG, [ARCHIVE_FOLDER] = DT_DIR, [ARCHIVE_LINK] = DT_LNK};
-	const struct tree_node *node = tree_child(dir->folder, dir->last);
-	size_t skip = dir->folder->length + (dir->folder->length > 0), length;
-
-	if (!node)
-		return NULL;
-	dir->last = node;
-	length = MIN(node->length - skip, sizeof(dir->entry.d_name) - 1);
-	memcpy(dir->entry.d_name, node->path + skip, length);
-	dir->entry.d_name[length] = '\0';
-	dir->entry.d_type = types[node->kind];
-	dir->entry.d_ino = (ino_t)node->order;
-	return &dir->entry;
-}
-
-void rewinddir(DIR *dir) { dir->last = NULL; }
-
-int closedir(DIR *dir)
-{
-	free(dir);
-	return 0;
+	return file_tree_of(from, &rest) ? file_failed(EPERM) : refuse(from);
 }

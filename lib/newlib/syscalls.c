@@ -41,7 +41,7 @@ static int fail(int error)
 _READ_WRITE_RETURN_TYPE write(int fd, const void *memory, size_t length)
 {
 	if (fd != STDOUT_FILENO && fd != STDERR_FILENO)
-		return fail(EBADF);
+		return fd == STDIN_FILENO ? fail(EBADF) : descriptor_write(fd, memory, length);
 	length = MIN(length, (size_t)INT_MAX);
 	arch_console_write(memory, length);
 	return (int)length;
