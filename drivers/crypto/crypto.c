@@ -107,16 +107,18 @@ void crypto_pump(struct crypto *crypto)
 
 	while (!crypto->stopped && crypto->device.ready && crypto->free && (request = *at)) {
 		const struct session *session = session_of(request);
+		int error;
 
-		if (session->state == SESSION_AWAITED) {
+		if (!session->settled) {
 			at = &request->next;
 			continue;
 		}
 		take_out(crypto, at);
-		if (session->state == SESSION_LIVE)
-			issue(crypto, request);
+		error = session->error ? session->error : crypto_check(request); /* its limits may be others than they were */
+		if (error)
+			end(request, error);
 		else
-			end(request, session->error);
+			issue(crypto, request);
 		at = &crypto->waiting; /* done() may have submitted */
 	}
 }
@@ -125,7 +127,7 @@ static int submit(struct crypto_request *request)
 {
 	struct session *session = session_of(request);
 	struct crypto *crypto = session->crypto;
-	int error = !crypto ? -ENODEV : session->state == SESSION_FAILED ? session->error : crypto_check(request);
+	int error = !crypto ? -ENODEV : session->error ? session->error : crypto_check(request);
 
 	if (error)
 		return error;

@@ -20,8 +20,8 @@ struct session {
 	struct crypto *crypto;
 	uint32_t bytes;
 	uint16_t dataq;
-	enum { SESSION_AWAITED, SESSION_LIVE, SESSION_FAILED } state;
-	int error;
+	bool settled; /* the device has it or will not; else requests wait */
+	int error;    /* why it will not */
 	bool closing;
 	le64 id;
 	struct virtio_request request; /* to create it, and to destroy it */

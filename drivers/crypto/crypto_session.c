@@ -125,7 +125,7 @@ static void created(struct virtio_request *request)
 	if (!request->status && request->written >= sizeof(*answer))
 		session->error = crypto_error(le32_to_cpu(READ_ONCE(answer->status)));
 	session->id = READ_ONCE(answer->session_id);
-	session->state = session->error ? SESSION_FAILED : SESSION_LIVE;
+	session->settled = true;
 	crypto_pump(session->crypto);
 }
 
@@ -133,8 +133,10 @@ static void create(struct session *session)
 {
 	const struct crypto_setup *setup = &session->user.setup;
 
-	if (setup->stateless) {
-		session->state = SESSION_LIVE;
+	/* Again, for the device may have become another by its reset. */
+	session->error = check(&session->crypto->device, setup);
+	if (session->error || setup->stateless) {
+		session->settled = true;
 		return;
 	}
 	form(session);
@@ -151,8 +153,10 @@ void crypto_sessions_create(struct crypto *crypto)
 
 void crypto_sessions_lose(struct crypto *crypto)
 {
-	for (struct session *session = crypto->sessions; session; session = session->next)
-		session->state = SESSION_AWAITED;
+	for (struct session *session = crypto->sessions; session; session = session->next) {
+		session->settled = false;
+		session->error = 0;
+	}
 }
 
 static void leave(struct session *session)
@@ -163,6 +167,8 @@ static void leave(struct session *session)
 		at = &(*at)->next;
 	*at = session->next;
 }
+
+static bool alive(const struct session *session) { return session->crypto && session->settled && !session->error; }
 
 /* False: the device still has its request, for ever. */
 static bool wait_over(struct session *session)
@@ -197,7 +203,7 @@ int crypto_session_open(struct crypto_device *device, const struct crypto_setup 
 	crypto->sessions = session;
 	if (!crypto->stopped)
 		create(session);
-	if (!wait_over(session) || session->state != SESSION_LIVE) {
+	if (!wait_over(session) || !alive(session)) {
 		error = !session->crypto ? -ENODEV : session->error ? session->error : -EIO;
 		crypto_session_close(&session->user);
 		return error;
@@ -213,7 +219,7 @@ void crypto_session_close(struct crypto_session *user)
 
 	session->closing = true;
 	ended = wait_over(session);
-	if (ended && session->crypto && session->state == SESSION_LIVE && !user->setup.stateless) {
+	if (ended && alive(session) && !user->setup.stateless) {
 		/* "Session operation: destroy session" */
 		session->wire = (struct virtio_crypto_op_ctrl_req){.opcode = cpu_to_le32(le32_to_cpu(session->wire.opcode) + 1),
 		                                                   .algo = session->wire.algo,

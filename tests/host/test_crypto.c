@@ -670,8 +670,23 @@ static void session_lost(void **state)
 	assert_int_equal(check_all(-ENOSPC), 0);
 	assert_int_equal(crypto_run(&request), -ENOSPC);
 	swdev_crypto_of(dev)->lie_status = 0;
+
+	/* Nor is it sent where the device has become one that cannot, nor a request. */
+	put32(dev->config + 36, 15);
 	swdev_needs_reset(dev);
 	settle();
+	assert_int_equal(crypto_run(&request), -EINVAL);
+	put32(dev->config + 36, 16);
+	swdev_needs_reset(dev);
+	swdev_crypto_ready(dev, false);
+	settle();
+	submit_all(session); /* they wait, and then are too long */
+	put64(dev->config + 48, 16 + 512 + 511);
+	swdev_needs_reset(dev);
+	settle();
+	swdev_crypto_ready(dev, true);
+	settle();
+	assert_int_equal(check_all(-EMSGSIZE), 0);
 	assert_int_equal(crypto_run(&request), 0);
 	crypto_close(session);
 	unplug(dev);
