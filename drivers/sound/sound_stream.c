@@ -143,17 +143,19 @@ static int wait(struct sound *sound, struct pcm *pcm)
 /* ---- what programs call ---- */
 
 /* The stream, for one program at a time. */
-static int enter(struct sound *sound, unsigned number)
+static int enter(struct sound *sound, unsigned number, struct pcm **taken)
 {
-	struct pcm *pcm = &sound->pcms[number];
+	struct pcm *pcm;
 
 	if (!class_has(&sound_devices, &sound->device.node))
 		return -ENODEV;
-	if (number >= sound->device.stream_count || pcm->stage == CLOSED)
+	pcm = &sound->pcms[MIN(number, STREAMS_MAX - 1)];
+	if (number >= STREAMS_MAX || pcm->stage == CLOSED)
 		return -EINVAL;
 	if (pcm->in_hands)
 		return -EBUSY;
 	pcm->in_hands = true;
+	*taken = pcm;
 	return 0;
 }
 
@@ -215,9 +217,9 @@ static void pass(struct sound *sound, unsigned number)
 int sound_stream_transfer(struct sound_device *device, unsigned number, void *frames, uint32_t bytes, bool input)
 {
 	struct sound *sound = sound_of(device);
-	struct pcm *pcm = &sound->pcms[number];
 	uint8_t *at = frames;
-	int error = enter(sound, number);
+	struct pcm *pcm;
+	int error = enter(sound, number, &pcm);
 
 	if (error)
 		return error;
@@ -247,8 +249,8 @@ int sound_stream_transfer(struct sound_device *device, unsigned number, void *fr
 int sound_stream_drain(struct sound_device *device, unsigned number)
 {
 	struct sound *sound = sound_of(device);
-	struct pcm *pcm = &sound->pcms[number];
-	int error = enter(sound, number);
+	struct pcm *pcm;
+	int error = enter(sound, number, &pcm);
 
 	if (error)
 		return error;
@@ -299,9 +301,9 @@ static int lay_out(struct sound *sound, unsigned number, const struct sound_para
 int sound_stream_open(struct sound_device *device, unsigned number, const struct sound_params *params)
 {
 	struct sound *sound = sound_of(device);
-	const struct sound_stream *stream = &sound->streams[number];
-	struct pcm *pcm = &sound->pcms[number];
 	unsigned frame = sound_frame_bytes(params->format, params->channels);
+	const struct sound_stream *stream;
+	struct pcm *pcm;
 	int error;
 
 	if (!class_has(&sound_devices, &sound->device.node))
@@ -310,6 +312,8 @@ int sound_stream_open(struct sound_device *device, unsigned number, const struct
 	    params->period_bytes % frame || params->period_bytes > SOUND_PERIOD_MAX || params->periods < 2 ||
 	    params->periods > SOUND_PERIODS_MAX)
 		return -EINVAL;
+	stream = &sound->streams[number];
+	pcm = &sound->pcms[number];
 	if (!(stream->formats & BIT64(params->format)) || !(stream->rates & BIT64(params->rate)) ||
 	    params->channels < stream->channels_min || params->channels > stream->channels_max)
 		return -ENOTSUP;
@@ -360,8 +364,8 @@ static int give_back(struct sound *sound, unsigned number)
 int sound_stream_close(struct sound_device *device, unsigned number)
 {
 	struct sound *sound = sound_of(device);
-	struct pcm *pcm = &sound->pcms[number];
-	int error = enter(sound, number);
+	struct pcm *pcm;
+	int error = enter(sound, number, &pcm);
 
 	if (error)
 		return error;

@@ -258,6 +258,8 @@ static void parameters(void **state)
 	assert_int_equal(sound_open(device, SND_STREAMS, &params), -EINVAL);
 	assert_int_equal(sound_write(device, SND_OUT, data, 4), -EINVAL); /* not open */
 	assert_int_equal(sound_close(device, SND_OUT), -EINVAL);
+	assert_int_equal(sound_open(device, 4000000000u, &params), -EINVAL);
+	assert_int_equal(sound_write(device, 4000000000u, data, 4), -EINVAL);
 	assert_int_equal(swdev_sound_state(dev)->requests, before);
 	assert_int_equal(sound_open(device, SND_OUT_PLAIN, &(struct sound_params){SOUND_S16, 7, 1, 512, 2}), 0);
 	assert_int_equal(stream(dev, SND_OUT_PLAIN)->features, 0); /* offers none */
