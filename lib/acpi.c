@@ -243,15 +243,10 @@ static bool aml_sleep_package(const uint8_t *at, const uint8_t *end, uint8_t typ
 	return true;
 }
 
-bool acpi_soft_off(uint8_t type[2])
+static bool names_soft_off(const struct acpi_header *table, uint8_t type[2])
 {
 	static const uint8_t name[] = {NAME_OP, '_', 'S', '5', '_'}, rooted[] = {NAME_OP, '\\', '_', 'S', '5', '_'};
-	const struct acpi_header *dsdt = acpi_table("DSDT", 0);
-
-	if (!dsdt)
-		return false;
-
-	const uint8_t *at = (const uint8_t *)(dsdt + 1), *end = (const uint8_t *)dsdt + dsdt->length;
+	const uint8_t *at = (const uint8_t *)(table + 1), *end = (const uint8_t *)table + table->length;
 
 	for (; end - at >= (ptrdiff_t)sizeof(rooted); at++) {
 		if (*at != NAME_OP)
@@ -261,5 +256,17 @@ bool acpi_soft_off(uint8_t type[2])
 		if (memcmp(at, rooted, sizeof(rooted)) == 0 && aml_sleep_package(at + sizeof(rooted), end, type))
 			return true;
 	}
+	return false;
+}
+
+bool acpi_soft_off(uint8_t type[2])
+{
+	const struct acpi_header *table = acpi_table("DSDT", 0);
+
+	if (table && names_soft_off(table, type))
+		return true;
+	for (unsigned i = 0; (table = acpi_table("SSDT", i)) != NULL; i++)
+		if (names_soft_off(table, type))
+			return true;
 	return false;
 }

@@ -354,6 +354,30 @@ static void test_soft_off(void **state)
 	}
 }
 
+/* The DSDT does not say it, the second SSDT does. */
+static void test_soft_off_elsewhere(void **state)
+{
+	static const uint64_t list[] = {0x10000, 0x30000, 0x40000};
+	static const uint8_t bytes[] = {0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x0a, 0x03, 0x01, 0x00, 0x00};
+	uint8_t *table, type[2];
+
+	(void)state;
+	new_rsdp(RSDP_AT, 0x5000, 0);
+	new_root(0x5000, 4, list, 3);
+	table = new_table(0x10000, "FACP", 116);
+	put(table + 40, 0x20000, 4);
+	fix_sum(table, 116, 9);
+	new_table(0x20000, "DSDT", 48);
+	new_table(0x30000, "SSDT", 40);
+	table = new_table(0x40000, "SSDT", 36 + sizeof(bytes));
+	memcpy(table + 36, bytes, sizeof(bytes));
+	fix_sum(table, 36 + sizeof(bytes), 9);
+	acpi_init(RSDP_AT);
+	assert_true(acpi_soft_off(type));
+	assert_int_equal(type[0], 3);
+	assert_int_equal(type[1], 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -367,6 +391,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_fall_back_to_rsdt, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_random, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_soft_off, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_soft_off_elsewhere, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

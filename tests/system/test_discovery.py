@@ -2,6 +2,7 @@
 
 import calendar
 import itertools
+import json
 import re
 import struct
 
@@ -190,6 +191,23 @@ def test_power_button(make_vm, machine):
     vm.expect("power button: ")
     vm.qmp.post("system_powerdown")
     vm.finish()
+
+
+@pytest.mark.parametrize("machine, words, reason", [("q35", "", "guest-shutdown"), ("pc", "", "guest-shutdown"),
+                                                    ("microvm-acpi", "", "guest-shutdown"), ("microvm", "", "guest-reset"),
+                                                    ("q35", "acpi=off", "guest-reset")])
+def test_end(make_vm, machine, words, reason):
+    """Nobody listens at the debug port: S5 by the FADT's registers with the DSDT's values, or the sleep control register of machines without
+    those; where there are no tables, a reset."""
+    vm = make_vm(machine, words=words).rng()
+    vm.debug_exit = False
+    vm.start(paused=True)
+    monitor = vm.qmp
+    vm.go()
+    events = [json.loads(line) for line in monitor.lines]
+    vm.check(vm.wait() == 0 and vm.record("end")["status"] == 0, "the end")
+    told = [event["data"]["reason"] for event in monitor.events + events if event.get("event") == "SHUTDOWN"]
+    vm.check(told == [reason], f"{told}")
 
 
 @pytest.mark.parametrize("machine, options", [("q35", ""), ("microvm", "")])

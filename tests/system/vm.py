@@ -126,6 +126,7 @@ class VM:
     boots = []  # what booted how, and came to its end, since somebody emptied this: for docs/boots.md
     worked = []  # [driver, transport, layout] of the devices that worked, since somebody emptied this: for README's table
     loader = "-kernel"  # what brings the image into the machine
+    debug_exit = True  # else the machine ends as others do
 
     def __init__(self, machine="q35", app="selftest", words="", memory="256M", cpu=None, bios=None, cpus="1,maxcpus=2",
                  image=IMAGE, machine_options="", trace=(), mmio_version=2):
@@ -294,7 +295,7 @@ class VM:
             machine[1] += "," + self.machine_options
         command = [QEMU, *machine, "-nodefaults", "-display", "none", "-no-reboot", "-accel", "tcg", "-m", self.memory,
                    "-smp", self.cpus, "-chardev", "stdio,id=com1,signal=off", "-serial", "chardev:com1",
-                   "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
+                   *(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"] if self.debug_exit else []),
                    "-qmp", f"unix:{self.directory}/qmp,server=on,wait=off", *self.boot_arguments()]
         if self.mmio:
             command += ["-global", f"virtio-mmio.force-legacy={'on' if self.mmio_version == 1 else 'off'}"]

@@ -29,7 +29,8 @@ const struct acpi_header *acpi_table_at(unsigned index);
 /* Whether the tables with AML contain that text: what is not in them no interpreter finds. */
 bool acpi_mentions(const char *text);
 
-/* The sleep types of soft-off (S5) for the two power-management control registers, from the DSDT. False: it names none. */
+/* The sleep types of soft-off (S5) for the two power-management control registers, by the DSDT or an SSDT: "_S5" is a name
+ * for constants there, which takes no interpreter, as the end may be a panic's. False: they name none. */
 bool acpi_soft_off(uint8_t type[2]);
 
 #endif
