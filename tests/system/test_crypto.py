@@ -33,8 +33,9 @@ def keys(root):
     return pem
 
 
-@pytest.mark.parametrize("machine, properties", [("q35", {}), ("q35", {"packed": True}), ("microvm", {"packed": True})], ids=str)
-def test_files(make_vm, tmp_path, machine, properties):
+@pytest.mark.parametrize("packed", [False, True], ids=["split", "packed"])
+@pytest.mark.parametrize("machine", ["q35", "microvm"])
+def test_files(make_vm, tmp_path, machine, packed):
     root = tmp_path / "tree"
     root.mkdir()
     pem = keys(root)
@@ -45,7 +46,7 @@ def test_files(make_vm, tmp_path, machine, properties):
     (root / "iv").write_bytes(os.urandom(16))
     vm = make_vm(machine, app="shell")
     share(vm, root)
-    crypto(vm, **properties)
+    crypto(vm, packed=packed)
     vm.start()
     vm.expect("vireo> ")
 
