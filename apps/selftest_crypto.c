@@ -24,7 +24,7 @@ static const struct vector {
 	const char *name;
 	uint8_t service, algorithm, key_bytes, iv_bytes, src_bytes, tag_bytes;
 	const void *key, *iv, *src;
-	uint8_t expected[48]; /* of a digest or tag: tag_bytes of it */
+	uint8_t expected[32]; /* the tag behind it; of a digest tag_bytes */
 } vectors[] = {
 	{"AES-ECB", CRYPTO_CIPHER, CRYPTO_AES_ECB, 16, 0, 32, 0, key, NULL, plain, {0x3a, 0xd7, 0x7b, 0xb4, 0x0d, 0x7a, 0x36,
                                                                                     0x60, 0xa8, 0x9e, 0xca, 0xf3, 0x24, 0x66,
