@@ -97,12 +97,13 @@ int virtio_blk_read_limits(struct blk *blk, uint16_t queue_size)
 	struct block_limits *limits = &blk->block.limits;
 	uint32_t segments = virtio_blk_max_segments(vdev), bytes = 0;
 
+	/* 0 is no size: qemu-storage-daemon offers the feature and leaves it so. */
 	if (virtio_has(vdev, VIRTIO_BLK_F_SIZE_MAX))
 		bytes = virtio_config_u32(vdev, FIELD(size_max), 0);
 	/* "Scatter-Gather Support": a request is no longer than its queue, and header and status take two of its places. */
 	segments = MIN(segments, queue_size - MIN(queue_size, 2u));
 	*limits = (struct block_limits){segments, bytes};
-	if (!segments || (virtio_has(vdev, VIRTIO_BLK_F_SIZE_MAX) && (uint64_t)bytes * segments < blk->block.block_size))
+	if (!segments || (bytes && (uint64_t)bytes * segments < blk->block.block_size))
 		return virtio_refuse(vdev, -EINVAL, "no room for a block in %u segments (queue size %u) of size_max %u", segments,
 		                     queue_size, bytes);
 	return 0;

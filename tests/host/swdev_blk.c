@@ -109,7 +109,7 @@ static void check_limits(struct swdev *dev, const struct swdev_chain *chain, boo
 		disk->max_segments = data;
 	if (swdev_has(dev, BLK_F_SEG_MAX) && data > get32(dev->config + 12))
 		swdev_violation(dev, "a request of %u segments, seg_max is %u", data, get32(dev->config + 12));
-	if (swdev_has(dev, BLK_F_SIZE_MAX) && disk->max_segment_bytes > get32(dev->config + 8))
+	if (swdev_has(dev, BLK_F_SIZE_MAX) && get32(dev->config + 8) && disk->max_segment_bytes > get32(dev->config + 8))
 		swdev_violation(dev, "a segment of %u bytes, size_max is %u", disk->max_segment_bytes, get32(dev->config + 8));
 }
 
