@@ -7,14 +7,15 @@ import shutil
 import pytest
 
 from pattern import pattern
-from product import SEED, Rig
+from product import CONSOLE, SEED, Rig
+from test_crypto import crypto
 from test_fs import VIRTIOFSD, Server
 from tree import check_made, check_read
 from vm import option
 
 MIB = 1 << 20
 # What every machine takes, and what needs one with an IOMMU's and a memory device's places.
-ANYWHERE = ["9p0", "balloon0", "fs0", "gpu0", "input0", "input1", "input2", "scsi0"]
+ANYWHERE = ["9p0", "balloon0", "console1", "crypto0", "fs0", "gpu0", "input0", "input1", "input2", "scsi0"]
 PC = ["iommu0", "mem0", "pmem0"]
 
 
@@ -41,6 +42,12 @@ class Together(Rig):
         vm.args += ["-blockdev", json.dumps({"driver": "raw", "node-name": "unit",
                                              "file": {"driver": "file", "filename": str(self.disks["scsi0.0.0"])}}),
                     "-device", "scsi-hd,bus=scsi0.0,drive=unit"]
+        crypto(vm, **behind)
+        vm.port("ports", max_ports=4, vectors=10, **behind)
+        self.ports = {number: vm.port_file("ports", pattern(SEED + 2 * number + 1, 0, CONSOLE), "virtconsole", nr=number) for number in (0, 2)}
+        if os.path.exists("/dev/vhost-vsock"):
+            self.names += ["vsock0"]
+            vm.args += ["-device", "vhost-vsock-pci,guest-cid=77"]
         for kind in ("balloon", "gpu", "keyboard", "mouse", "tablet"):
             vm.device(kind, **behind)
         if pc:
@@ -65,6 +72,8 @@ def test_one_of_each(make_vm, disk, tmp_path, machine):
     vm.check(all(ok for ok, _, _ in vm.tap()), "a test failed")
     for name, path in rig.disks.items():
         vm.check(path.read_bytes() == pattern(SEED, 0, path.stat().st_size), f"{name} differs from the pattern")
+    for number, outgoing in rig.ports.items():
+        vm.check(outgoing.read_bytes() == pattern(SEED + 2 * number, 0, CONSOLE), f"port {number} of console1 got other bytes")
     for name, root in rig.trees.items():
         check_made(vm, root)
         shutil.rmtree(root / "made")
