@@ -123,10 +123,15 @@ static const struct rsdp *scan(void)
 	const uint64_t *area = mmu_map_firmware(SCAN_START, SCAN_SIZE);
 	uint64_t signature;
 
+	if (!area)
+		return NULL;
 	memcpy(&signature, "RSD PTR ", sizeof(signature));
-	for (uint32_t at = 0; area && at < SCAN_SIZE; at += SCAN_STEP) {
-		const struct rsdp *rsdp = area[at / sizeof(*area)] == signature ? rsdp_at(SCAN_START + at) : NULL;
+	for (const uint64_t *at = area, *end = area + SCAN_SIZE / sizeof(*area); at < end; at += SCAN_STEP / sizeof(*at)) {
+		const struct rsdp *rsdp;
 
+		if (likely(*at != signature))
+			continue;
+		rsdp = rsdp_at(SCAN_START + (uint64_t)((const uint8_t *)at - (const uint8_t *)area));
 		if (rsdp)
 			return rsdp;
 	}
@@ -248,9 +253,8 @@ static bool names_soft_off(const struct acpi_header *table, uint8_t type[2])
 	static const uint8_t name[] = {NAME_OP, '_', 'S', '5', '_'}, rooted[] = {NAME_OP, '\\', '_', 'S', '5', '_'};
 	const uint8_t *at = (const uint8_t *)(table + 1), *end = (const uint8_t *)table + table->length;
 
-	for (; end - at >= (ptrdiff_t)sizeof(rooted); at++) {
-		if (*at != NAME_OP)
-			continue;
+	for (; end - at >= (ptrdiff_t)sizeof(rooted) && (at = memchr(at, NAME_OP, (size_t)(end - at) + 1 - sizeof(rooted)));
+	     at++) {
 		if (memcmp(at, name, sizeof(name)) == 0 && aml_sleep_package(at + sizeof(name), end, type))
 			return true;
 		if (memcmp(at, rooted, sizeof(rooted)) == 0 && aml_sleep_package(at + sizeof(rooted), end, type))

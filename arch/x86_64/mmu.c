@@ -161,8 +161,11 @@ static bool map(uint64_t at, uint64_t end, uint64_t flags, unsigned top, bool fo
 			if (!entry)
 				return false;
 		}
-		*entry = at | flags | (level > 0 ? PTE_LARGE : 0);
-		at += span(level);
+		/* And its neighbours in the table, as far as they are alike. */
+		do {
+			*entry++ = at | flags | (level > 0 ? PTE_LARGE : 0);
+			at += span(level);
+		} while (at < end && end - at >= span(level) && at & (span(level + 1) - 1) && !(*entry & PTE_PRESENT));
 	}
 	return true;
 }

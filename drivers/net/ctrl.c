@@ -450,9 +450,9 @@ int virtio_net_ctrl_restore(struct net *net)
 		error = set_mac(&net->device, net->device.mac);
 	if (error != -ETIMEDOUT && ctrl->filter_set)
 		error = send_filter(net);
-	for (unsigned id = 0; id < 4096 && error != -ETIMEDOUT; id++)
-		if (ctrl->vlans[id / 64] & BIT64(id % 64))
-			error = send_vlan(net, (uint16_t)id, true);
+	for (unsigned word = 0; word < ARRAY_SIZE(ctrl->vlans); word++)
+		for (uint64_t left = ctrl->vlans[word]; left && error != -ETIMEDOUT; left &= left - 1)
+			error = send_vlan(net, (uint16_t)(64 * word + (unsigned)__builtin_ctzll(left)), true);
 	if (error != -ETIMEDOUT && ctrl->offloads_set)
 		error = rx_offloads(&net->device, net->device.rx_offloads);
 	if (error != -ETIMEDOUT)

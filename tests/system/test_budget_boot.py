@@ -6,7 +6,7 @@ clock's calibration, where no hypervisor tells the rate; a mistake that clears, 
 
 import pytest
 
-BUDGET = {"q35": 950_000, "microvm": 800_000}
+BUDGET = {"q35": 600_000, "microvm": 530_000}
 
 
 @pytest.mark.parametrize("machine", BUDGET)
