@@ -162,16 +162,26 @@ void virtio_request_cancel(struct virtio_requestq *queue, struct virtio_request 
 		end(request, -EIO);
 }
 
+/* A device that breaks while it is being brought up is not recovered before that is over: no answer comes. */
+static bool hopeless(const struct virtio_requestq *queue)
+{
+	return queue->vq && queue->vq->vdev->broken && queue->vq->vdev->state != VIRTIO_RUNNING;
+}
+
 int virtio_request_wait(struct virtio_requestq *queue, struct virtio_request *request, uint64_t timeout_ns)
 {
-	if (loop_wait(&request->over, timeout_ns))
+	uint64_t until_ns = clock_ns() + timeout_ns;
+
+	while (!request->over && !hopeless(queue) && clock_ns() < until_ns)
+		loop_turn(true, until_ns);
+	if (loop_wait(&request->over, 0)) /* what came while a long callback ran is in time */
 		return request->status;
 	if (withdraw(queue, request))
 		return -EIO;
 	request->given_up = true;
 	if (queue->vq)
 		virtio_device_broken(queue->vq->vdev, "%s: no answer", queue->vq->name);
-	return loop_wait(&request->over, TAKE_DOWN_NS) ? request->status : -ETIMEDOUT;
+	return !hopeless(queue) && loop_wait(&request->over, TAKE_DOWN_NS) ? request->status : -ETIMEDOUT;
 }
 
 bool virtio_requestq_poll(struct virtio_requestq *queue, const bool *over, uint64_t timeout_ns)

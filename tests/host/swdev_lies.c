@@ -30,7 +30,7 @@ static uint32_t needs_reset_at_features_ok(struct swdev *dev, enum swdev_reg reg
 
 static void needs_reset_once(struct swdev *dev)
 {
-	if (dev->status & ST_DRIVER_OK && dev->looks > dev->lie->after && dev->resets == 1) {
+	if (dev->status & ST_DRIVER_OK && !(dev->status & ST_NEEDS_RESET) && dev->looks > dev->lie->after && dev->resets == 1) {
 		dev->lies_told++;
 		swdev_needs_reset(dev);
 	}

@@ -27,6 +27,7 @@
 
 static struct {
 	bool holds;         /* keeps requests */
+	bool breaks;        /* and wants a reset when there is one */
 	unsigned served;    /* requests, and */
 	uint32_t order[99]; /* the first word of each */
 	unsigned events;    /* to report; UINT_MAX: for ever */
@@ -47,6 +48,8 @@ static bool serve(struct swdev_queue *queue, struct swdev_chain *chain, uint32_t
 {
 	uint32_t words[4] = {0};
 
+	if (queue->index == 0 && device.breaks)
+		swdev_needs_reset(queue->dev);
 	if (queue->index == 1 || device.holds)
 		return false;
 	swdev_chain_read(chain, 0, words, sizeof(words));
@@ -530,6 +533,18 @@ static void call_at_the_start(void **state)
 	assert_string_equal(dev->vdev->reason, "no answer at the start");
 	assert_true(items[0].request.over); /* by stop() */
 	assert_int_equal(swdev_unplug(dev), 0);
+
+	/* It breaks: nobody waits until the time is up. */
+	for (unsigned packed = 0; packed < 2; packed++) {
+		uint64_t before;
+
+		dev = make(packed ? FEATURE(F_RING_PACKED) : 0);
+		ask_in_start = device.holds = device.breaks = true;
+		before = clock_ns();
+		assert_int_equal(swdev_plug(dev, &swdev_direct), -ETIMEDOUT);
+		assert_true(clock_ns() - before < SECOND / 2);
+		assert_int_equal(swdev_unplug(dev), 0);
+	}
 }
 
 /* It goes while somebody waits. */
