@@ -23,7 +23,7 @@ class Shell:
 
     def __call__(self, line, timeout=30):
         self.vm.send(line + "\r")
-        self.vm.expect(re.escape(line) + r"\n")
+        self.vm.expect(r"(?:\[ .*\n)?".join(map(re.escape, line)) + r"\n")  # a log line may come in between
         start = self.vm.seen
         end = self.vm.expect(PROMPT, timeout).start()
         with self.vm.arrived:
