@@ -368,6 +368,8 @@ void swdev_work_end(struct swdev_work *work)
 	for (unsigned i = 0; i < work->amount && !work->load->frames; i++)
 		if (work->items[i].ends != 1)
 			fail_msg("request %u of type %u ended %u times", i, work->load->type->id, work->items[i].ends);
+	if (work->load->end)
+		work->load->end(work);
 	if (work->pool) {
 		if (work->frames_back != work->frames_given)
 			fail_msg("%u of %u frames came back", work->frames_back, work->frames_given);

@@ -51,6 +51,7 @@ struct swdev_workload {
 	bool (*begin)(struct swdev_work *work);          /* submit `amount` requests; false: the class has no such device */
 	bool (*complete)(const struct swdev_work *work); /* NULL: when all items have ended */
 	bool (*check)(struct swdev_work *work); /* NULL; behind honest work: everything is as it shall be on the device's side */
+	void (*end)(struct swdev_work *work);   /* NULL; the device is gone, all items have ended */
 	bool frames;                            /* the items are frames: counted, not ended */
 };
 
