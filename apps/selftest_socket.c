@@ -67,7 +67,8 @@ static void test_socket(const char *name)
 
 	if (!device)
 		return;
-	error = socket_connect(device, device->stream ? SOCKET_STREAM : SOCKET_SEQPACKET, SOCKET_HOST, NOBODY, PATIENCE_NS, &socket);
+	error = socket_connect(device, device->stream ? SOCKET_STREAM : SOCKET_SEQPACKET, SOCKET_HOST, NOBODY, PATIENCE_NS,
+	                       &socket);
 	socket_close(error ? NULL : socket);
 	if (!tap_ok(error == -ECONNREFUSED || error == -ECONNRESET, "%s is refused where nobody listens", name))
 		tap_detail("error: %d", error);

@@ -29,7 +29,8 @@ static void vsock(unsigned count, char **words)
 		shell_usage(words);
 		return;
 	}
-	if (count > 1 && (!shell_number(words[1], "cid", 0, UINT32_MAX, &cid) || !shell_number(words[2], "port", 0, UINT32_MAX, &port)))
+	if (count > 1 &&
+	    (!shell_number(words[1], "cid", 0, UINT32_MAX, &cid) || !shell_number(words[2], "port", 0, UINT32_MAX, &port)))
 		return;
 	error = device ? socket_connect(device, SOCKET_STREAM, cid, (uint32_t)port, PATIENCE_NS, &socket) : -ENODEV;
 	for (unsigned i = 3; i < count && !error; i++) {

@@ -35,7 +35,11 @@ static struct vsock_socket *create(struct vsock *vsock, enum socket_type type, e
 
 	if (!s)
 		return NULL;
-	s->socket = (struct socket){.ops = &vsock_socket_ops, .type = type, .state = state, .peer_sends = true, .peer_receives = true};
+	s->socket = (struct socket){.ops = &vsock_socket_ops,
+	                            .type = type,
+	                            .state = state,
+	                            .peer_sends = true,
+	                            .peer_receives = true};
 	if (state != SOCKET_LISTENING) {
 		s->ring = page_alloc(vsock_ring_bytes(s), PAGE_SIZE);
 		if (!s->ring) {
@@ -125,7 +129,7 @@ static bool send_due_of(struct vsock_socket *s)
 		if (!vsock_transmit(s->vsock, &header, NULL, 0))
 			return false;
 		s->forwarded_told = s->forwarded;
-		s->due &= (uint8_t)~(1u << bit);
+		s->due &= (uint8_t) ~(1u << bit);
 	}
 	return true;
 }
@@ -442,8 +446,8 @@ const struct socket_ops vsock_socket_ops = {.connect = connect,
 
 void vsock_lost(struct vsock *vsock, const struct virtio_vsock_hdr *header)
 {
-	struct vsock_socket *s = find(vsock, le16_to_cpu(header->type), le32_to_cpu(header->src_port), le64_to_cpu(header->dst_cid),
-	                              le32_to_cpu(header->dst_port));
+	struct vsock_socket *s = find(vsock, le16_to_cpu(header->type), le32_to_cpu(header->src_port),
+	                              le64_to_cpu(header->dst_cid), le32_to_cpu(header->dst_port));
 
 	if (s)
 		ended(s, -ECONNRESET, DUE_RST);

@@ -63,7 +63,10 @@ CLASS(struct socket_device, socket)
 /* Bytes that have come, at most `length`; of a SEQPACKET socket a message, -EMSGSIZE when it is longer (it stays). 0: no more will come. */
 [[nodiscard]] int64_t socket_receive(struct socket *socket, void *memory, uint32_t length, uint64_t timeout_ns);
 /* Send, receive no more: the peer is told. */
-static inline void socket_shutdown(struct socket *socket, bool send, bool receive) { socket->ops->shutdown(socket, send, receive); }
+static inline void socket_shutdown(struct socket *socket, bool send, bool receive)
+{
+	socket->ops->shutdown(socket, send, receive);
+}
 /* In any state; NULL is none. */
 void socket_close(struct socket *socket);
 

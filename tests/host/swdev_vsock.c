@@ -77,8 +77,8 @@ static void post(struct swdev *dev, const uint8_t header[HEADER], const void *by
 	*at = packet;
 }
 
-void swdev_vsock_raw(struct swdev *dev, uint64_t from, uint64_t to, uint32_t port, uint32_t driver_port, unsigned type, unsigned op,
-                     uint32_t length)
+void swdev_vsock_raw(struct swdev *dev, uint64_t from, uint64_t to, uint32_t port, uint32_t driver_port, unsigned type,
+                     unsigned op, uint32_t length)
 {
 	uint8_t header[HEADER] __attribute__((aligned(8))) = {0};
 
@@ -204,7 +204,8 @@ static void data(struct swdev *dev, struct swdev_flow *flow, const uint8_t *byte
 	}
 }
 
-static void known(struct swdev *dev, struct swdev_flow *flow, const uint8_t *header, unsigned op, const uint8_t *bytes, uint32_t length)
+static void known(struct swdev *dev, struct swdev_flow *flow, const uint8_t *header, unsigned op, const uint8_t *bytes,
+                  uint32_t length)
 {
 	struct swdev_vsock *state = swdev_vsock_state(dev);
 	uint32_t flags = get32(header + 32);
@@ -245,7 +246,8 @@ static void hear(struct swdev *dev, const uint8_t *header, const uint8_t *bytes,
 	struct swdev_vsock *state = swdev_vsock_state(dev);
 	uint32_t driver_port = get32(header + 16), port = get32(header + 20);
 	unsigned type = get16(header + 28), op = get16(header + 30);
-	struct swdev_flow *flow = swdev_vsock_flow(dev, port, driver_port), dead = {.type = type, .port = port, .driver_port = driver_port};
+	struct swdev_flow *flow = swdev_vsock_flow(dev, port, driver_port),
+			  dead = {.type = type, .port = port, .driver_port = driver_port};
 
 	if (get64(header) != get64(dev->config))
 		swdev_violation(dev, "src_cid %llu", (unsigned long long)get64(header));

@@ -29,9 +29,9 @@ struct swdev_flow {
 struct swdev_vsock {
 	struct swdev_flow *flows;
 	struct swdev_packet *outbox;
-	uint32_t space; /* of each flow */
-	bool silent;    /* confirms no shutdown, answers no request */
-	bool hoards;    /* gives no buffer of the tx virtqueue back */
+	uint32_t space;                                                        /* of each flow */
+	bool silent;                                                           /* confirms no shutdown, answers no request */
+	bool hoards;                                                           /* gives no buffer of the tx virtqueue back */
 	unsigned resets, requests, shutdowns, credit_requests, credit_updates; /* packets from the driver */
 };
 static inline struct swdev_vsock *swdev_vsock_state(struct swdev *dev) { return dev->state; }
@@ -42,8 +42,8 @@ struct swdev_flow *swdev_vsock_flow(struct swdev *dev, uint32_t port, uint32_t d
 void swdev_vsock_say(struct swdev *dev, struct swdev_flow *flow, unsigned op, uint32_t flags, const void *bytes, uint32_t length);
 void swdev_vsock_drain(struct swdev *dev, struct swdev_flow *flow, uint32_t bytes);
 /* Any header. */
-void swdev_vsock_raw(struct swdev *dev, uint64_t from, uint64_t to, uint32_t port, uint32_t driver_port, unsigned type, unsigned op,
-                     uint32_t length);
+void swdev_vsock_raw(struct swdev *dev, uint64_t from, uint64_t to, uint32_t port, uint32_t driver_port, unsigned type,
+                     unsigned op, uint32_t length);
 void swdev_vsock_move(struct swdev *dev, uint64_t cid); /* transport reset: another machine */
 
 #endif

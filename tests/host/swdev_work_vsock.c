@@ -26,7 +26,8 @@ static void go_on(struct socket *socket)
 
 	if (talk->over)
 		return;
-	while (talk->sent < BYTES && (bytes = socket->ops->send(socket, talk->item->out + talk->sent, BYTES - talk->sent, false)) > 0)
+	while (talk->sent < BYTES &&
+	       (bytes = socket->ops->send(socket, talk->item->out + talk->sent, BYTES - talk->sent, false)) > 0)
 		talk->sent += (uint32_t)bytes;
 	while (talk->got < BYTES && (bytes = socket->ops->receive(socket, talk->item->in + talk->got, BYTES - talk->got)) > 0)
 		talk->got += (uint32_t)bytes;

@@ -398,14 +398,8 @@ static void kinds(void **state)
 		uint64_t offered;
 		bool stream, seqpacket;
 	} cases[] = {
-		{0, true, false},
-		{1, true, false},
-		{2, true, true},
-		{3, true, true},
-		{2 | 4, false, true},
-		{1 | 4, true, false},
-		{7, true, true},
-		{4, false, false},
+		{0, true, false},     {1, true, false},     {2, true, true}, {3, true, true},
+		{2 | 4, false, true}, {1 | 4, true, false}, {7, true, true}, {4, false, false},
 	};
 
 	(void)state;
@@ -437,10 +431,18 @@ static void kinds(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(echoes),          cmocka_unit_test(refused),           cmocka_unit_test(credit),
-		cmocka_unit_test(own_space),       cmocka_unit_test(messages),          cmocka_unit_test(listens),
-		cmocka_unit_test(ends),            cmocka_unit_test(transport_reset),   cmocka_unit_test(reset_and_removal),
-		cmocka_unit_test(each_queue_reset), cmocka_unit_test(full_tx),          cmocka_unit_test(kinds),
+		cmocka_unit_test(echoes),
+		cmocka_unit_test(refused),
+		cmocka_unit_test(credit),
+		cmocka_unit_test(own_space),
+		cmocka_unit_test(messages),
+		cmocka_unit_test(listens),
+		cmocka_unit_test(ends),
+		cmocka_unit_test(transport_reset),
+		cmocka_unit_test(reset_and_removal),
+		cmocka_unit_test(each_queue_reset),
+		cmocka_unit_test(full_tx),
+		cmocka_unit_test(kinds),
 	};
 
 	swdev_machine(64u << 20);
