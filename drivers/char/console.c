@@ -182,7 +182,8 @@ static void reported(struct virtio_eventq *queue, void *event, uint32_t written)
 	} else if (what == DEVICE_ADD) {
 		console_port_add(port);
 	} else if (port->state == PORT_ABSENT) {
-		complain(console, "a control message for a port that is not there", id);
+		if (what != PORT_OPEN || control.value) /* QEMU's device closes a port behind its removal */
+			complain(console, "a control message for a port that is not there", id);
 	} else if (what == DEVICE_REMOVE) {
 		remove_port(console, port);
 	} else if (what == CONSOLE_PORT) {
