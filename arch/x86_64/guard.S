@@ -1,6 +1,6 @@
 /*
  * <arch/guard.h>: the registers that a C function keeps, saved by guard_up() and loaded by guard_fall(). guard.c decides which faults come
- * here. The first word is the place to go on at: zero while there is no fence.
+ * here, which panic.c asks while there is a fence: so an image that never puts one up has none of this in it.
  */
 	.bss
 	.balign 8
@@ -25,6 +25,8 @@ guard_up:
 	pushfq
 	popq 64(%rdx)
 	movq %rax, (%rdx)
+	leaq guard_trap(%rip), %rax
+	movq %rax, panic_fence(%rip)
 	xorl %eax, %eax
 	ret
 
@@ -34,8 +36,8 @@ guard_up:
 guard_fall:
 	leaq guard_state(%rip), %rdx
 	movq %rdi, %rax
-	xorl %ecx, %ecx
-	xchgq %rcx, (%rdx)
+	movq $0, panic_fence(%rip)
+	movq (%rdx), %rcx
 	movq 8(%rdx), %rsp
 	movq 16(%rdx), %rbx
 	movq 24(%rdx), %rbp
@@ -50,7 +52,7 @@ guard_fall:
 	.globl guard_down
 	.type guard_down, @function
 guard_down:
-	movq $0, guard_state(%rip)
+	movq $0, panic_fence(%rip)
 	ret
 
 	.section .note.GNU-stack, "", @progbits

@@ -29,7 +29,7 @@ void guard_trap(const struct trap_frame *f, const char *name)
 	uint64_t start;
 	const char *function;
 
-	if (!guard_state[0] || this_cpu() != &boot_cpu || f->vector > 31 || !(FAULTS >> f->vector & 1) ||
+	if (this_cpu() != &boot_cpu || f->vector > 31 || !(FAULTS >> f->vector & 1) ||
 	    f->rip - (uintptr_t)guarded_start >= (uintptr_t)(guarded_end - guarded_start) ||
 	    f->rsp - (uintptr_t)stack->low >= guard_state[1] - (uintptr_t)stack->low)
 		return;

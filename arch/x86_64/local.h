@@ -111,7 +111,8 @@ void stack_guards(void);                        /* unmap the boot CPU's guard pa
 /* panic.c */
 [[gnu::noreturn]] void panic_trap(const struct trap_frame *frame);
 
-/* guard.c: does not return when the trap is of a program inside the fence of <arch/guard.h>; `name` is the trap's */
+/* While there is a fence of <arch/guard.h>, guard_trap(), which does not return when the trap is of the program inside; `name` is the trap's */
+extern void (*panic_fence)(const struct trap_frame *frame, const char *name);
 void guard_trap(const struct trap_frame *frame, const char *name);
 
 /* symbols.c: the function that holds `address` and its start; NULL: unknown */

@@ -196,6 +196,8 @@ static void print_page_fault(const struct trap_frame *f)
 	                                 : ", which is not mapped");
 }
 
+void (*panic_fence)(const struct trap_frame *frame, const char *name);
+
 void panic_trap(const struct trap_frame *f)
 {
 	if (f->vector == VECTOR_NMI && smp_stopping())
@@ -204,7 +206,8 @@ void panic_trap(const struct trap_frame *f)
 	const struct stack *stack = stack_of(read_cr2());
 	const char *name = f->vector < ARRAY_SIZE(exception_names) ? exception_names[f->vector] : NULL;
 
-	guard_trap(f, name);
+	if (panic_fence)
+		panic_fence(f, name);
 	enter();
 	if (f->vector == VECTOR_DOUBLE_FAULT && stack && read_cr2() - (uintptr_t)stack->low < STACK_GUARD) {
 		print("stack overflow (double fault)");
