@@ -235,6 +235,45 @@ static void frames_in(void **state)
 	}
 }
 
+/* A program that looks by itself is not told; a reset does not change that, and once it wants to be told it is, of what waits first. */
+static void looked_for(void **state)
+{
+	(void)state;
+	for (unsigned variant = 0; variant < 4; variant++) {
+		struct swdev *dev = swdev_new(&swdev_net);
+		struct net_device *device;
+
+		dev->offered |= variant & 1 ? FEATURE(F_RING_PACKED) : 0;
+		dev->offered &= variant & 2 ? ~FEATURE(F_EVENT_IDX) : UINT64_MAX;
+		device = plug(dev);
+		received = kept_count = keep = 0;
+		net_listen(device, take);
+		net_poll(device, true);
+		loop_sleep(1000000);
+		for (unsigned i = 0; i < 4; i++) {
+			if (i == 2) {
+				virtio_device_broken(dev->vdev, "the test wants it so");
+				loop_sleep(10000000);
+			}
+			arrive(dev, i, 100);
+			loop_sleep(1000000);
+			assert_int_equal(received, i);
+			take(device);
+			assert_int_equal(received, i + 1);
+		}
+		arrive(dev, 4, 100);
+		loop_sleep(1000000);
+		assert_int_equal(received, 4);
+		net_poll(device, false);
+		loop_sleep(1000000);
+		assert_int_equal(received, 5);
+		arrive(dev, 5, 100);
+		loop_sleep(1000000);
+		assert_int_equal(received, 6);
+		unplug(dev);
+	}
+}
+
 /* Frames of 9,014 bytes: in several merged buffers, or in one buffer of several pieces. */
 static void jumbo_frames(void **state)
 {
@@ -384,9 +423,9 @@ static void legacy_headers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(frames_out),   cmocka_unit_test(pieces_and_sizes), cmocka_unit_test(frames_in),
-		cmocka_unit_test(jumbo_frames), cmocka_unit_test(slow_program),     cmocka_unit_test(link_status),
-		cmocka_unit_test(addresses),    cmocka_unit_test(legacy_headers),
+		cmocka_unit_test(frames_out),  cmocka_unit_test(pieces_and_sizes), cmocka_unit_test(frames_in),
+		cmocka_unit_test(looked_for),  cmocka_unit_test(jumbo_frames),     cmocka_unit_test(slow_program),
+		cmocka_unit_test(link_status), cmocka_unit_test(addresses),        cmocka_unit_test(legacy_headers),
 	};
 
 	swdev_machine(64u << 20);
