@@ -118,12 +118,12 @@ $(B)/libfdt.a: $(LINUX_PARTS)/done $(B)/flags tools/archive.mk
 # DRIVERS="blk net": only these, a name being that of a folder in drivers/, or of a file or the first word of files. drivers/bus is always in.
 DRIVERS     ?= *
 DRIVERS_SRC := $(foreach name,bus $(DRIVERS),$(wildcard drivers/$(name)/*.c drivers/*/$(name).c drivers/*/$(name)_*.c))
-KERNEL_SRC := $(sort $(wildcard arch/$(ARCH)/*.[cS] boot/*.[cS] lib/*.c lib/newlib/*.c lib/class/*.c virtio/*.c) $(DRIVERS_SRC) \
-              $(if $(filter acpica,$(PARTS)),$(wildcard lib/acpi/*.c)) $(if $(filter libfdt,$(PARTS)),$(wildcard lib/fdt/*.c)))
-# The tests and commands of a folder of drivers that is left out are left out with it.
+KERNEL_SRC = $(filter-out $(call parts_of,$(NO_DRIVERS)),$(sort $(wildcard arch/$(ARCH)/*.[cS] boot/*.[cS] lib/*.c lib/newlib/*.c lib/class/*.c virtio/*.c) $(DRIVERS_SRC) \
+              $(if $(filter acpica,$(PARTS)),$(wildcard lib/acpi/*.c)) $(if $(filter libfdt,$(PARTS)),$(wildcard lib/fdt/*.c))))
+# The tests and commands of a folder of drivers that is left out are left out with it; and the class of trees, when nobody is left that has or wants some.
 NO_DRIVERS := $(filter-out $(notdir $(patsubst %/,%,$(sort $(dir $(DRIVERS_SRC))))),$(notdir $(wildcard drivers/*)))
-apps_of     = $(foreach folder,$(1),apps/selftest_$(folder).c apps/shell_$(folder).c)
-APPS_SRC   := $(filter-out $(call apps_of,$(NO_DRIVERS)),$(sort $(wildcard apps/*.c)))
+parts_of    = $(foreach folder,$(1),apps/selftest_$(folder).c apps/shell_$(folder).c) $(if $(filter file,$(1)),$(if $(filter crypto,$(1)),lib/class/file.c))
+APPS_SRC   := $(filter-out $(call parts_of,$(NO_DRIVERS)),$(sort $(wildcard apps/*.c)))
 KERNEL_OBJ := $(KERNEL_SRC:%=$(B)/%.o)
 APPS_OBJ   := $(APPS_SRC:%=$(B)/%.o)
 IMAGE_OBJ  := $(KERNEL_OBJ) $(APPS_OBJ)
@@ -165,7 +165,7 @@ $(B)/vireo.elf: $(IMAGE_OBJ) $(PARTS:%=$(B)/%.a) linker/$(ARCH).ld tools/ksyms.s
 # What sizes are promised of (tests/system/test_image.py): all drivers without the parts that a build can leave out, and of these the
 # drivers of disks, networks, consoles and entropy only, as DRIVERS="blk net console entropy" has them.
 PLAIN_OBJ := $(filter-out $(B)/lib/acpi/% $(B)/lib/fdt/%,$(IMAGE_OBJ))
-SMALL_OBJ := $(filter-out $(B)/drivers/% $(patsubst %,$(B)/%.o,$(call apps_of,$(filter-out bus block net char,$(notdir $(wildcard drivers/*))))),$(PLAIN_OBJ)) \
+SMALL_OBJ := $(filter-out $(B)/drivers/% $(patsubst %,$(B)/%.o,$(call parts_of,$(filter-out bus block net char,$(notdir $(wildcard drivers/*))))),$(PLAIN_OBJ)) \
              $(filter $(foreach name,bus/ block/blk net/ char/console char/entropy,$(B)/drivers/$(name)%),$(PLAIN_OBJ))
 $(B)/vireo.plain.elf: $(PLAIN_OBJ)
 $(B)/vireo.small.elf: $(SMALL_OBJ)

@@ -80,7 +80,7 @@ int open(const char *path, int flags, ...)
 {
 	struct descriptor *free = descriptors, opened = {.append = flags & O_APPEND};
 	const char *rest;
-	struct file_tree *tree = file_tree_of(path, &rest);
+	struct file_tree *tree = mounted(path, &rest);
 	unsigned mode = 0;
 	va_list args;
 	int error;
@@ -110,7 +110,8 @@ int close(int fd)
 	descriptor = descriptor_of(fd);
 	if (!descriptor)
 		return -1;
-	file_close(descriptor->file);
+	if (descriptor->file)
+		file_close(descriptor->file);
 	*descriptor = (struct descriptor){0};
 	return 0;
 }
@@ -256,7 +257,7 @@ int fstat(int fd, struct stat *status)
 int stat(const char *restrict path, struct stat *restrict status)
 {
 	const char *rest;
-	struct file_tree *tree = file_tree_of(path, &rest);
+	struct file_tree *tree = mounted(path, &rest);
 	const struct tree_node *node;
 	struct file_info info;
 
@@ -273,7 +274,7 @@ int access(const char *path, int mode)
 
 	if (stat(path, &status))
 		return -1;
-	return mode & W_OK && !file_tree_of(path, &rest) ? file_failed(EROFS) : 0;
+	return mode & W_OK && !mounted(path, &rest) ? file_failed(EROFS) : 0;
 }
 
 int isatty(int fd) { return is_console(fd) ? 1 : (file_failed(descriptor_of(fd) ? ENOTTY : EBADF), 0); }
@@ -308,7 +309,7 @@ static int refuse(const char *path) { return module_find(path, false) ? file_fai
 static int unlink_kind(const char *path, bool directory)
 {
 	const char *rest;
-	struct file_tree *tree = file_tree_of(path, &rest);
+	struct file_tree *tree = mounted(path, &rest);
 
 	return tree ? file_done(file_unlink(tree, rest, directory)) : refuse(path);
 }
@@ -320,7 +321,7 @@ int rmdir(const char *path) { return unlink_kind(path, true); }
 int mkdir(const char *path, mode_t mode)
 {
 	const char *rest;
-	struct file_tree *tree = file_tree_of(path, &rest);
+	struct file_tree *tree = mounted(path, &rest);
 
 	return tree ? file_done(file_make_directory(tree, rest, mode & 07777))
 	            : file_failed(module_find(path, true) ? EEXIST : EROFS);
@@ -329,9 +330,9 @@ int mkdir(const char *path, mode_t mode)
 int rename(const char *from, const char *to)
 {
 	const char *rest, *to_rest;
-	struct file_tree *tree = file_tree_of(from, &rest);
+	struct file_tree *tree = mounted(from, &rest);
 
-	if (file_tree_of(to, &to_rest) != tree)
+	if (mounted(to, &to_rest) != tree)
 		return file_failed(EXDEV);
 	return tree ? file_done(file_rename(tree, rest, to_rest)) : refuse(from);
 }
@@ -341,5 +342,5 @@ int link(const char *from, const char *to)
 	const char *rest;
 
 	(void)to;
-	return file_tree_of(from, &rest) ? file_failed(EPERM) : refuse(from);
+	return mounted(from, &rest) ? file_failed(EPERM) : refuse(from);
 }

@@ -59,7 +59,7 @@ static int fill(DIR *dir, struct file_tree *tree, const char *path)
 DIR *opendir(const char *path)
 {
 	const char *rest;
-	struct file_tree *tree = file_tree_of(path, &rest);
+	struct file_tree *tree = mounted(path, &rest);
 	DIR *dir = calloc(1, sizeof(*dir));
 	int error = 0;
 

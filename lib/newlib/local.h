@@ -9,6 +9,26 @@
 #include <base/tree.h>
 #include <class/file.h>
 
+/* Without drivers of trees, the class is not linked either: then there is no file_tree_of(), and nobody calls the others. */
+#pragma weak file_tree_of
+#pragma weak file_open
+#pragma weak file_close
+#pragma weak file_read
+#pragma weak file_write
+#pragma weak file_list
+#pragma weak file_info
+#pragma weak file_stat
+#pragma weak file_resize
+#pragma weak file_sync
+#pragma weak file_make_directory
+#pragma weak file_unlink
+#pragma weak file_rename
+
+static inline struct file_tree *mounted(const char *path, const char **rest)
+{
+	return file_tree_of ? file_tree_of(path, rest) : NULL;
+}
+
 /* files.c: read() and write() of a descriptor that is not the console's. */
 int descriptor_read(int fd, void *memory, size_t length);
 int descriptor_write(int fd, const void *memory, size_t length);
