@@ -380,7 +380,8 @@ static const struct swdev_lie common_lies[] = {
 	{"capacity without end", 0, .type = &swdev_blk, .reg = REG_CONFIG, .index = 4, .op = OP_SET, .value = UINT32_MAX,
          .says = "capacity"},
 	{"capacity comes and goes", 0, .type = &swdev_blk, .at_look = shrinking_disk, MAY},
-	{"size_max 0", 0, .type = &swdev_blk, .reg = REG_CONFIG, .index = 8, .op = OP_SET, .value = 0},
+	/* it is none, as some devices mean it */
+	{"size_max 0", 0, .type = &swdev_blk, .reg = REG_CONFIG, .index = 8, .op = OP_SET, .value = 0, WORKS},
 	{"size_max 1", 0, .type = &swdev_blk, .reg = REG_CONFIG, .index = 8, .op = OP_SET, .value = 1},
 	{"seg_max 0", 0, .type = &swdev_blk, .reg = REG_CONFIG, .index = 12, .op = OP_SET, .value = 0},
 	{"seg_max without end", 0, .type = &swdev_blk, .reg = REG_CONFIG, .index = 12, .op = OP_SET, .value = UINT32_MAX, WORKS,

@@ -180,7 +180,7 @@ int main(int argc, char **argv)
 			                                     .initial_state = (void *)(uintptr_t)lie};
 		}
 	}
-	swdev_machine(128u << 20);
+	swdev_machine(256u << 20); /* some lies leave what the device may write to for ever */
 	failed = _cmocka_run_group_tests("hostile devices", tests, count, NULL, NULL);
 	free(tests);
 	return failed;
