@@ -72,7 +72,7 @@ KERNEL_CFLAGS ?=
 # Small code where little time is spent, fast code on the data path.
 OPTIMIZE  = -Os
 FAST      = -O2 -falign-functions=1 -falign-jumps=1 -falign-loops=1 -falign-labels=1
-DATA_PATH = $(patsubst %,$(B)/%.c.o,arch/$(ARCH)/irq virtio/virtq virtio/split virtio/split_turn virtio/packed virtio/packed_turn \
+DATA_PATH = $(patsubst %,$(B)/%.c.o,arch/$(ARCH)/irq arch/$(ARCH)/lapic virtio/virtq virtio/split virtio/split_turn virtio/packed virtio/packed_turn \
               virtio/burst drivers/block/blk drivers/net/net drivers/net/rx drivers/net/tx \
               lib/class/block lib/class/net lib/event apps/bench apps/bench_net apps/bench_cpus)
 # newlib's formatting without floating point, which nothing of ours uses: 25 KiB less than with it.

@@ -31,7 +31,7 @@
 #include <base/util.h>
 
 struct queue {
-	struct event *first, **tail;
+	struct event *first, **tail; /* tail: of no meaning while it is empty */
 };
 
 struct frame {
@@ -59,20 +59,15 @@ static struct loop *this_loop(void) { return &loops[cpu_index()]; }
 
 void loop_init(void)
 {
-	for (struct loop *loop = loops; loop < loops + CPU_MAX; loop++) {
-		struct queue *queues[] = {&loop->pending, &loop->batch, &loop->deferred};
-
+	for (struct loop *loop = loops; loop < loops + CPU_MAX; loop++)
 		*loop = (struct loop){0};
-		for (unsigned i = 0; i < ARRAY_SIZE(queues); i++)
-			queues[i]->tail = &queues[i]->first;
-	}
 }
 
 static void queue_push(struct queue *queue, struct event *event)
 {
 	event->marked = true;
 	event->next = NULL;
-	*queue->tail = event;
+	*(queue->first ? queue->tail : &queue->first) = event;
 	queue->tail = &event->next;
 }
 
@@ -80,10 +75,9 @@ static void queue_move(struct queue *to, struct queue *from)
 {
 	if (!from->first)
 		return;
-	*to->tail = from->first;
+	*(to->first ? to->tail : &to->first) = from->first;
 	to->tail = from->tail;
 	from->first = NULL;
-	from->tail = &from->first;
 }
 
 /* The link that pointed to it, or NULL. */
@@ -148,17 +142,19 @@ static void take_posts(struct loop *loop)
 	}
 }
 
+void event_mark_masked(struct event *event)
+{
+	if (unlikely(event->cpu != cpu_index()))
+		post(event);
+	else if (!event->marked)
+		queue_push(&this_loop()->pending, event);
+}
+
 void event_mark(struct event *event)
 {
-	if (unlikely(event->cpu != cpu_index())) {
-		post(event);
-		return;
-	}
-
 	unsigned long state = cpu_irq_save();
 
-	if (!event->marked)
-		queue_push(&this_loop()->pending, event);
+	event_mark_masked(event);
 	cpu_irq_restore(state);
 }
 
@@ -221,8 +217,6 @@ static inline bool run_batch(struct loop *loop, struct frame *frame)
 		struct frame *running = likely(!frame->outer) ? NULL : frame_of(frame->outer, event);
 
 		loop->batch.first = event->next;
-		if (!loop->batch.first)
-			loop->batch.tail = &loop->batch.first;
 		if (unlikely(running)) {
 			running->again = true; /* and it stays marked */
 			continue;
@@ -304,6 +298,8 @@ static bool run_timers(struct loop *loop)
 	uint64_t now = clock_ns();
 	unsigned due = 0;
 
+	if (likely(loop->timers->deadline_ns > now))
+		return false;
 	for (struct timer *timer = loop->timers; timer && timer->deadline_ns <= now; timer = timer->next)
 		due++;
 	for (unsigned left = due; left && loop->timers && loop->timers->deadline_ns <= now; left--) {
@@ -355,16 +351,16 @@ static bool sleep_until_work(struct loop *loop, uint64_t deadline_ns)
 	bool ran = run_kicks(loop), timers_seen = false;
 	unsigned long state;
 
-	if (unlikely(loop->pollers) && sleep)
-		cpu_relax();
-	state = cpu_irq_save();
 	if (unlikely(loop->pollers)) {
 		for (struct poller *poller = loop->pollers; poller; poller = poller->next)
-			if (!poller->event->marked)
-				queue_push(&loop->pending, poller->event);
-	} else if (sleep) {
-		timers_seen = sleep_until_work(loop, deadline_ns);
+			event_mark(poller->event);
+		if (sleep)
+			cpu_relax();
+		sleep = false;
 	}
+	state = cpu_irq_save();
+	if (sleep)
+		timers_seen = sleep_until_work(loop, deadline_ns);
 	if (unlikely(READ_ONCE(loop->posts)))
 		take_posts(loop);
 	queue_move(&loop->batch, &loop->pending);

@@ -63,8 +63,8 @@ unsigned virtq_harvest_burst(struct virtq *vq, void *tokens[], uint32_t lens[], 
 void virtq_leave_turn(struct virtq_ring *q)
 {
 	q->in_turn = false;
-	for (uint32_t i = 0, slot = q->vq.free_head; i < q->vq.free_count; i++, slot = q->slots[slot].next)
-		q->slots[slot].token = NULL;
+	for (uint32_t i = 0, slot = q->vq.free_head; i < q->vq.free_count; i++, slot = q->vq.slots[slot].next)
+		q->vq.slots[slot].token = NULL;
 }
 
 /* As one list of buffers. */
@@ -78,7 +78,7 @@ void virtq_leave_turn(struct virtq_ring *q)
 	bufs[0] = (struct virtq_buf){frame, q->head};
 	if (count)
 		memcpy(&bufs[1], data, count * sizeof(bufs[0]));
-	bufs[1 + count] = (struct virtq_buf){frame + q->head, q->tail};
+	bufs[1 + count] = (struct virtq_buf){frame + q->head, q->vq.tail};
 	return virtq_add(&q->vq, bufs, (uint16_t)(nreadable + 1), (uint16_t)(nwritable + 1), token);
 }
 
@@ -86,28 +86,44 @@ int virtq_add_framed(struct virtq *vq, const struct virtq_buf *data, uint16_t nr
 {
 	struct virtq_ring *q = virtq_ring_of(vq);
 	unsigned count = (unsigned)nreadable + nwritable;
+	uint64_t readable = q->head, writable = vq->tail;
 
 	if (unlikely(count + 2 > q->max_buffers || !token))
 		return -EINVAL;
 	if (unlikely(!q->plain))
 		return add_frame_and_data(q, data, nreadable, nwritable, token);
-	return vq->packed ? packed_add_framed(q, data, nreadable, count, token)
-	                  : split_add_framed(q, data, nreadable, count, token);
+	for (unsigned i = 0; i < count; i++)
+		*(i < nreadable ? &readable : &writable) += data[i].len;
+	if (unlikely(readable + writable > UINT32_MAX))
+		return -EINVAL;
+	if (vq->packed)
+		packed_lay_out(q, (uint16_t)vq->free_head, data, nreadable, count);
+	else
+		split_lay_out(q, (uint16_t)vq->free_head, data, nreadable, count);
+	vq->shapes[vq->free_head] = (uint8_t)(count + 1);
+	virtq_stage(vq, (uint32_t)writable, token);
+	return 0;
+}
+
+[[gnu::noinline]] static unsigned harvest_one_by_one(struct virtq_ring *q, struct virtq_used_request used[], unsigned count)
+{
+	uint32_t written;
+	unsigned i = 0;
+
+	for (; i < count && (used[i].token = virtq_harvest(&q->vq, &written)); i++) {
+		used[i].frame = virtq_frame_of(q, q->last_done);
+		used[i].missing = q->vq.slots[q->last_done].writable - written;
+	}
+	return i;
 }
 
 unsigned virtq_harvest_framed(struct virtq *vq, struct virtq_used_request used[], unsigned count)
 {
 	struct virtq_ring *q = virtq_ring_of(vq);
-	uint32_t written;
-	unsigned i = 0;
 
 	if (unlikely(vq->broken))
 		return 0;
-	if (likely(q->plain))
-		return vq->packed ? packed_harvest_framed(q, used, count) : split_harvest_framed(q, used, count);
-	for (; i < count && (used[i].token = virtq_harvest(vq, &written)); i++) {
-		used[i].frame = virtq_frame_of(q, q->last_done);
-		used[i].missing = q->slots[q->last_done].writable - written;
-	}
-	return i;
+	if (unlikely(!q->plain))
+		return harvest_one_by_one(q, used, count);
+	return vq->packed ? packed_harvest_framed(q, used, count) : split_harvest_framed(q, used, count);
 }

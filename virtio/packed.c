@@ -32,7 +32,10 @@ void packed_init(struct virtq_ring *q)
 	q->packed.driver = (void *)((char *)q->memory + q->setup.driver_area);
 	q->packed.device = (void *)((char *)q->memory + q->setup.device_area);
 	q->packed.next_avail = q->packed.last_used = 0;
-	q->packed.avail_wrap = q->packed.used_wrap = true;
+	q->packed.avail_bits = VIRTQ_DESC_F_AVAIL;
+	q->packed.used_bits = PACKED_BOTH;
+	q->vq.one_flags[0] = 0;
+	q->vq.one_flags[1] = (uint64_t)VIRTQ_DESC_F_WRITE << 48;
 }
 
 static unsigned list_flags(uint16_t i, uint16_t nreadable, uint16_t count)
@@ -40,21 +43,26 @@ static unsigned list_flags(uint16_t i, uint16_t nreadable, uint16_t count)
 	return (i < nreadable ? 0u : VIRTQ_DESC_F_WRITE) | (i + 1 < count ? VIRTQ_DESC_F_NEXT : 0u);
 }
 
+static inline void advance(struct virtq_ring *q)
+{
+	if (unlikely(++q->packed.next_avail == q->vq.size)) {
+		q->packed.next_avail = 0;
+		q->packed.avail_bits ^= PACKED_BOTH;
+	}
+}
+
 /* Write one ring descriptor and move on. The flags, which make it available, are returned; the head's are left to the caller. */
 static uint16_t write_next(struct virtq_ring *q, dma_addr_t addr, uint32_t len, uint16_t id, unsigned flags, bool head)
 {
 	struct pvirtq_desc *desc = &q->packed.desc[q->packed.next_avail];
 
-	flags |= packed_avail_bits(q->packed.avail_wrap);
+	flags |= q->packed.avail_bits;
 	desc->addr = cpu_to_le64(addr);
 	desc->len = cpu_to_le32(len);
 	desc->id = cpu_to_le16(id);
 	if (!head)
 		WRITE_ONCE(desc->flags, cpu_to_le16((uint16_t)flags));
-	if (++q->packed.next_avail == q->vq.size) {
-		q->packed.next_avail = 0;
-		q->packed.avail_wrap = !q->packed.avail_wrap;
-	}
+	advance(q);
 	q->added++;
 	return (uint16_t)flags;
 }
@@ -74,7 +82,7 @@ int packed_add(struct virtq_ring *q, const struct virtq_buf *bufs, uint16_t nrea
                void *token)
 {
 	uint16_t id = (uint16_t)q->vq.free_head, ring_count = count, head = (uint16_t)q->packed.next_avail, head_flags;
-	bool indirect = count > 1 && q->tables, first = !q->added;
+	bool indirect = count > 1 && q->vq.tables, first = !q->added;
 	const struct virtq_mapping *map;
 
 	/* "Scatter-Gather Support": room for the whole list before any of it is made available */
@@ -107,95 +115,68 @@ int packed_add(struct virtq_ring *q, const struct virtq_buf *bufs, uint16_t nrea
 	return 0;
 }
 
-static inline void write_entry(struct pvirtq_desc *entry, dma_addr_t addr, uint32_t len, unsigned flags)
+/* Length, id and flags in one store. */
+static inline void write_entry(struct pvirtq_desc *entry, dma_addr_t addr, uint64_t rest)
 {
-	le64 rest = cpu_to_le64(len | (uint64_t)flags << 48);
-
 	entry->addr = cpu_to_le64(addr);
-	memcpy(&entry->len, &rest, sizeof(rest));
+	entry->rest = cpu_to_le64(rest);
 }
 
-/* All of a slot's table; false: too long. "Indirect Descriptors": no flag but WRITE inside. */
-static bool lay_out(struct virtq_ring *q, uint16_t id, const struct virtq_buf *data, unsigned nreadable, unsigned count,
-                    uint64_t *writable)
+/* "Indirect Descriptors": no flag but WRITE inside. */
+void packed_lay_out(struct virtq_ring *q, uint16_t id, const struct virtq_buf *data, unsigned nreadable, unsigned count)
 {
+	const uint64_t write = (uint64_t)VIRTQ_DESC_F_WRITE << 48;
 	const dma_addr_t frame = mmu_virt_to_phys(virtq_frame_of(q, id));
 	struct pvirtq_desc *d = virtq_table(q, id);
-	uint64_t bytes = q->head + q->tail;
 
-	*writable = q->tail;
-	write_entry(d++, frame, q->head, 0);
-	for (unsigned i = 0; i < count; i++) {
-		bytes += data[i].len;
-		*writable += i < nreadable ? 0 : data[i].len;
-		write_entry(d++, mmu_virt_to_phys(data[i].addr), data[i].len, i < nreadable ? 0 : VIRTQ_DESC_F_WRITE);
-	}
-	write_entry(d, frame + q->head, q->tail, VIRTQ_DESC_F_WRITE);
-	q->vq.shapes[id] = (uint8_t)(count + 1);
-	return bytes <= UINT32_MAX;
+	write_entry(d++, frame, q->head);
+	for (unsigned i = 0; i < count; i++)
+		write_entry(d++, mmu_virt_to_phys(data[i].addr), data[i].len | (i < nreadable ? 0 : write));
+	write_entry(d, frame + q->head, q->vq.tail | write);
+	write_entry(&q->copies[id], virtq_table_addr(q, id),
+	            (count + 2) * sizeof(*d) | (uint64_t)id << 32 | (uint64_t)VIRTQ_DESC_F_INDIRECT << 48);
 }
 
-/* "Scatter-Gather Support", as write_head(), of a table that is a request. */
-static inline void add_table(struct virtq_ring *q, size_t id, unsigned count)
+/* As write_head(): of the first of a batch all but the flags. */
+static inline size_t hold_first(struct virtq_ring *q, size_t id)
 {
-	const uint32_t at = q->packed.next_avail;
-	const uint64_t flags = VIRTQ_DESC_F_INDIRECT | packed_avail_bits(q->packed.avail_wrap);
-	const uint64_t rest = count * sizeof(struct pvirtq_desc) | (uint64_t)id << 32 | flags << 48;
-	struct pvirtq_desc *desc = &q->packed.desc[at];
+	struct pvirtq_desc *desc = &q->packed.desc[q->packed.next_avail];
+	const struct pvirtq_desc *framed = &q->copies[id];
 
-	desc->addr = cpu_to_le64(virtq_table_addr(q, id));
-	if (likely(q->added)) {
-		le64 wire = cpu_to_le64(rest);
-
-		memcpy(&desc->len, &wire, sizeof(wire));
-	} else {
-		desc->len = cpu_to_le32((uint32_t)rest);
-		desc->id = cpu_to_le16((uint16_t)id);
-		q->packed.held_head = (uint16_t)at;
-		q->packed.held_flags = (uint16_t)flags;
-	}
-	q->added++;
-	q->packed.next_avail = at + 1;
-	if (unlikely(at + 1 == q->vq.size)) {
-		q->packed.next_avail = 0;
-		q->packed.avail_wrap = !q->packed.avail_wrap;
-	}
+	desc->addr = framed->addr;
+	desc->len = framed->len;
+	desc->id = framed->id;
+	q->packed.held_head = (uint16_t)q->packed.next_avail;
+	q->packed.held_flags = VIRTQ_DESC_F_INDIRECT | q->packed.avail_bits;
+	advance(q);
+	return q->vq.slots[id].next;
 }
 
-int packed_add_framed(struct virtq_ring *q, const struct virtq_buf *data, unsigned nreadable, unsigned count, void *token)
+void packed_enter(struct virtq_ring *q)
 {
-	const uint16_t id = (uint16_t)q->vq.free_head;
-	uint64_t writable;
+	const bool first = !q->added;
+	size_t id = q->vq.first_staged;
 
-	if (!lay_out(q, id, data, nreadable, count, &writable))
-		return -EINVAL;
-	add_table(q, id, count + 2);
-	virtq_slot_take(q, id, 1, (uint32_t)writable, token);
-	return 0;
-}
+	if (first)
+		id = hold_first(q, id);
+	for (unsigned left = q->vq.staged - first; left; left--) {
+		struct pvirtq_desc *desc = &q->packed.desc[q->packed.next_avail];
 
-int packed_add_frame_and_one(struct virtq *vq, const struct virtq_buf *data, bool writable, void *token)
-{
-	struct virtq_ring *q = virtq_ring_of(vq);
-	const size_t id = q->vq.free_head;
-	const uint32_t len = data->len;
-	struct pvirtq_desc *table = virtq_table(q, id);
-	struct virtq_slot *s = &q->slots[id];
-
-	write_entry(&table[1], mmu_virt_to_phys(data->addr), len, writable ? VIRTQ_DESC_F_WRITE : 0);
-	add_table(q, id, 3);
-	s->token = token;
-	s->writable = q->tail + (writable ? len : 0);
-	q->vq.free_head = s->next;
-	q->vq.free_count--;
-	return 0;
+		desc->addr = q->copies[id].addr;
+		desc->rest = q->copies[id].rest | cpu_to_le64((uint64_t)q->packed.avail_bits << 48);
+		advance(q);
+		id = q->vq.slots[id].next;
+	}
+	q->added = (uint16_t)(q->added + q->vq.staged);
+	q->vq.staged = 0;
+	q->vq.first_staged = q->vq.free_head;
 }
 
 void packed_add_burst(struct virtq_ring *q, void *const tokens[], const struct virtq_buf bufs[], unsigned count, bool writable)
 {
 	const unsigned size = q->vq.size, write = writable ? VIRTQ_DESC_F_WRITE : 0;
 	const uint32_t all_or_none = writable ? UINT32_MAX : 0;
-	struct virtq_slot *slots = q->slots;
+	struct virtq_slot *slots = q->vq.slots;
 	struct pvirtq_desc *ring = q->packed.desc;
 	uint64_t flags;
 	size_t at, slot, i = 0;
@@ -210,7 +191,7 @@ void packed_add_burst(struct virtq_ring *q, void *const tokens[], const struct v
 	}
 	at = q->packed.next_avail;
 	slot = q->vq.free_head;
-	flags = (uint64_t)(write | packed_avail_bits(q->packed.avail_wrap)) << 48;
+	flags = (uint64_t)(write | q->packed.avail_bits) << 48;
 	q->vq.free_count = (uint16_t)(q->vq.free_count - (count - i));
 	q->added = (uint16_t)(q->added + (count - i));
 	for (; i < count; i++) {
@@ -225,8 +206,8 @@ void packed_add_burst(struct virtq_ring *q, void *const tokens[], const struct v
 		slot = s->next;
 		if (unlikely(++at == size)) {
 			at = 0;
-			q->packed.avail_wrap = !q->packed.avail_wrap;
-			flags ^= (uint64_t)(VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED) << 48;
+			q->packed.avail_bits ^= PACKED_BOTH;
+			flags ^= (uint64_t)PACKED_BOTH << 48;
 		}
 	}
 	q->packed.next_avail = (uint16_t)at;
@@ -253,7 +234,7 @@ bool packed_publish(struct virtq_ring *q)
 
 	/* In the frame of the current wrap: what lies in the wrap before is `size` further back. */
 	off = event & 0x7fff;
-	if ((bool)(event >> 15 & 1) != q->packed.avail_wrap)
+	if ((event >> 15 & 1) != packed_avail_wrap(q))
 		off = (uint16_t)(off - q->vq.size);
 	return virtq_need_event(off, new, (uint16_t)(new - added));
 }
@@ -261,10 +242,7 @@ bool packed_publish(struct virtq_ring *q)
 /* Ring descriptors that the device may use. */
 static unsigned available(const struct virtq_ring *q) { return (unsigned)q->vq.size - q->vq.free_count - q->added; }
 
-static bool is_used(const struct virtq_ring *q, uint16_t flags)
-{
-	return !(flags & VIRTQ_DESC_F_AVAIL) == !q->packed.used_wrap && !(flags & VIRTQ_DESC_F_USED) == !q->packed.used_wrap;
-}
+static bool is_used(const struct virtq_ring *q, uint16_t flags) { return (flags & PACKED_BOTH) == q->packed.used_bits; }
 
 static bool more_used(const struct virtq_ring *q)
 {
@@ -273,13 +251,13 @@ static bool more_used(const struct virtq_ring *q)
 
 static void *take(struct virtq_ring *q, uint32_t id, uint32_t written, uint32_t *len)
 {
-	uint16_t count = q->slots[id].count; /* the caller has checked id */
+	uint16_t count = q->vq.slots[id].count; /* the caller has checked id */
 	void *token = virtq_complete(q, id, written, len);
 
 	q->packed.last_used = (uint16_t)(q->packed.last_used + count);
 	if (q->packed.last_used >= q->vq.size) {
 		q->packed.last_used = (uint16_t)(q->packed.last_used - q->vq.size);
-		q->packed.used_wrap = !q->packed.used_wrap;
+		q->packed.used_bits ^= PACKED_BOTH;
 	}
 	return token;
 }
@@ -293,7 +271,7 @@ static void *take_in_order(struct virtq_ring *q, uint32_t *len)
 		return virtq_break(q, "a batch goes beyond what is available");
 	q->oldest = (uint16_t)(slot + 1u == q->vq.size ? 0 : slot + 1);
 	if (slot != q->batch_last)
-		return take(q, slot, q->slots[slot].writable, len);
+		return take(q, slot, q->vq.slots[slot].writable, len);
 	q->in_batch = false;
 	return take(q, slot, q->batch_len, len);
 }
@@ -316,11 +294,11 @@ void *packed_harvest(struct virtq_ring *q, uint32_t *len)
 	virtq_rmb(q);
 	id = le16_to_cpu(READ_ONCE(desc->id));
 	written = le32_to_cpu(READ_ONCE(desc->len));
-	if (unlikely(id >= q->vq.size || !q->slots[id].token))
+	if (unlikely(id >= q->vq.size || !q->vq.slots[id].token))
 		return virtq_break(q, "used id %u is not in flight", id);
 	/* "Write Flag", "Element Address and Length": without WRITE the length is reserved, to be ignored. But QEMU never sets WRITE, whatever
 	 * it wrote, so a length that can be one is taken for one, as all drivers do. */
-	if (!(flags & VIRTQ_DESC_F_WRITE) && written > q->slots[id].writable)
+	if (!(flags & VIRTQ_DESC_F_WRITE) && written > q->vq.slots[id].writable)
 		written = 0;
 	if (likely(!q->in_order))
 		return take(q, id, written, len);
@@ -330,15 +308,13 @@ void *packed_harvest(struct virtq_ring *q, uint32_t *len)
 	return take_in_order(q, len);
 }
 
-[[gnu::always_inline]] static inline unsigned harvest_plain(struct virtq_ring *q, struct virtq_harvest_to to, unsigned count)
+[[gnu::always_inline]] static inline unsigned harvest_plain(struct virtq_ring *q, const struct virtq_harvest_to to,
+                                                            unsigned count)
 {
-	const unsigned size = q->vq.size, both = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED;
-	const struct virtq_slot *slots = q->slots;
+	const uint32_t mine = available(q);
 	const struct pvirtq_desc *ring = q->packed.desc;
-	const unsigned mine = available(q);
-	uint32_t head = q->vq.free_head;
-	size_t at = q->packed.last_used, i;
-	unsigned used_bits = q->packed.used_wrap ? both : 0;
+	uint32_t head = q->vq.free_head, i;
+	size_t at = q->packed.last_used;
 
 	if (unlikely(!mine)) {
 		if (more_used(q))
@@ -347,38 +323,36 @@ void *packed_harvest(struct virtq_ring *q, uint32_t *len)
 	}
 	count = MIN(count, mine);
 	for (i = 0; i < count; i++) {
-		uint32_t flags = le16_to_cpu(READ_ONCE(ring[at].flags)), id, len;
-		const struct virtq_slot *s;
-		void *token;
+		const uint16_t flags = le16_to_cpu(READ_ONCE(ring[at].flags));
+		struct virtq_slot *s;
+		uint32_t id, len;
 
-		if ((flags & both) != used_bits)
+		if (!is_used(q, flags))
 			break;
 		/* The flags before the rest of the descriptor, and before the data that the device wrote. */
 		virt_rmb();
 		id = le16_to_cpu(READ_ONCE(ring[at].id));
 		len = le32_to_cpu(READ_ONCE(ring[at].len));
-		s = &slots[id];
-		if (unlikely(id >= size || !(token = s->token) || len > s->writable)) {
+		s = &q->vq.slots[id];
+		if (unlikely(id >= q->vq.size || !s->token || len > s->writable)) {
 			/* As in packed_harvest(): without WRITE the length is no length. */
 			int64_t checked = virtq_check_used(q, id, flags & VIRTQ_DESC_F_WRITE ? len : 0);
 
 			if (checked < 0)
 				break;
-			token = s->token;
 			len = (uint32_t)checked;
 		}
-		virtq_take(q, to, i, id, token, len, &head);
-		if (unlikely(++at == size)) {
+		virtq_take(q, to, i, id, s, len, &head);
+		if (unlikely(++at == q->vq.size)) {
 			at = 0;
-			used_bits ^= both;
+			q->packed.used_bits ^= PACKED_BOTH;
 		}
 	}
-	q->vq.free_head = (uint16_t)head;
+	q->vq.free_head = q->vq.first_staged = head;
 	q->vq.free_count = (uint16_t)(q->vq.free_count + i);
-	q->packed.last_used = (uint16_t)at;
-	q->packed.used_wrap = used_bits;
+	q->packed.last_used = (uint32_t)at;
 	q->vq.harvested += i;
-	return (unsigned)i;
+	return i;
 }
 
 unsigned packed_harvest_burst(struct virtq_ring *q, void *tokens[], uint32_t lens[], unsigned count)
@@ -398,6 +372,8 @@ unsigned packed_harvest_burst(struct virtq_ring *q, void *tokens[], uint32_t len
 
 unsigned packed_harvest_framed(struct virtq_ring *q, struct virtq_used_request used[], unsigned count)
 {
+	if (unlikely(q->vq.staged))
+		packed_enter(q); /* the list of free slots is about to change */
 	return harvest_plain(q, (struct virtq_harvest_to){.used = used}, count);
 }
 
@@ -405,13 +381,15 @@ bool packed_irq_enable(struct virtq_ring *q, uint16_t count)
 {
 	if (q->event_idx) {
 		/* A descriptor that was made available; in a later wrap, where the ring's end lies between. */
-		uint16_t off = (uint16_t)(q->packed.last_used + count - 1);
-		bool wrap = q->packed.used_wrap ^ (off >= q->vq.size);
+		uint32_t off = q->packed.last_used + count - 1;
+		bool wrap = q->packed.used_bits;
 
-		off = (uint16_t)(off - (off >= q->vq.size ? q->vq.size : 0));
-		WRITE_ONCE(q->packed.driver->desc, cpu_to_le16((uint16_t)(off | wrap << 15)));
-		virtq_wmb(q); /* where, before that it counts */
-		WRITE_ONCE(q->packed.driver->flags, cpu_to_le16(EVENT_DESC));
+		if (unlikely(off >= q->vq.size)) {
+			off -= q->vq.size;
+			wrap = !wrap;
+		}
+		/* Where, and that it counts, in one store. */
+		WRITE_ONCE(q->packed.driver->both, cpu_to_le32(off | (uint32_t)wrap << 15 | (uint32_t)EVENT_DESC << 16));
 	} else {
 		WRITE_ONCE(q->packed.driver->flags, cpu_to_le16(EVENT_ENABLE));
 	}

@@ -10,7 +10,7 @@ static inline void step_avail(struct virtq_ring *q, size_t run)
 	q->packed.next_avail = (uint32_t)(q->packed.next_avail + run);
 	if (q->packed.next_avail == q->vq.size) {
 		q->packed.next_avail = 0;
-		q->packed.avail_wrap = !q->packed.avail_wrap;
+		q->packed.avail_bits ^= PACKED_BOTH;
 	}
 	q->vq.free_head = q->packed.next_avail;
 	q->vq.free_count = (uint16_t)(q->vq.free_count - run);
@@ -24,14 +24,13 @@ struct turn_flags {
 
 static inline struct turn_flags flags_in_turn(struct virtq_ring *q, bool writable)
 {
-	const uint32_t both = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED;
-	const uint32_t flags = packed_avail_bits(q->packed.avail_wrap) | (writable ? VIRTQ_DESC_F_WRITE : 0);
+	const uint32_t flags = q->packed.avail_bits | (writable ? VIRTQ_DESC_F_WRITE : 0);
 
 	if (q->added)
 		return (struct turn_flags){flags, flags};
 	q->packed.held_head = (uint16_t)q->packed.next_avail;
 	q->packed.held_flags = (uint16_t)flags;
-	return (struct turn_flags){q->packed.avail_wrap ? 0 : both, flags};
+	return (struct turn_flags){packed_avail_wrap(q) ? 0 : PACKED_BOTH, flags};
 }
 
 static inline bool add_one_in_turn(struct pvirtq_desc *desc, struct virtq_slot *slot, struct pvirtq_desc *copy,
@@ -59,7 +58,7 @@ static inline bool add_one_in_turn(struct pvirtq_desc *desc, struct virtq_slot *
 		const struct turn_flags flags = flags_in_turn(q, writable);
 		const uint32_t others = (uint32_t)at | flags.others << 16;
 		struct pvirtq_desc *desc = &q->packed.desc[at], *copies = &q->copies[at];
-		struct virtq_slot *slot = &q->slots[at];
+		struct virtq_slot *slot = &q->vq.slots[at];
 		uint32_t next = (uint32_t)at | flags.first << 16;
 		size_t i = 0;
 
@@ -91,7 +90,7 @@ static inline bool add_one_again(struct pvirtq_desc *desc, const struct virtq_sl
 	if (unlikely(slot->token != token))
 		return false;
 	desc->addr = copy->addr;
-	desc->rest = copy->rest | cpu_to_le64(flags);
+	WRITE_ONCE(desc->rest, copy->rest | cpu_to_le64(flags));
 	return true;
 }
 
@@ -102,7 +101,7 @@ unsigned packed_add_again(struct virtq_ring *q, void *const tokens[], unsigned c
 	const struct turn_flags flags = flags_in_turn(q, true);
 	struct pvirtq_desc *desc = &q->packed.desc[at];
 	const struct pvirtq_desc *copies = &q->copies[at];
-	const struct virtq_slot *slot = &q->slots[at];
+	const struct virtq_slot *slot = &q->vq.slots[at];
 	const uint64_t others = (uint64_t)flags.others << 48;
 	uint64_t next = (uint64_t)flags.first << 48;
 	size_t i = 0;
@@ -121,7 +120,7 @@ unsigned packed_add_again(struct virtq_ring *q, void *const tokens[], unsigned c
 /* One request that was used in turn, and used right. `used` is its id and the flags, in a descriptor's upper half. */
 static inline bool used_in_turn(const struct pvirtq_desc *desc, const struct virtq_slot *slot, uint32_t used, void **token)
 {
-	const uint32_t both = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED, mask = both << 16 | UINT16_MAX;
+	const uint32_t mask = PACKED_BOTH << 16 | UINT16_MAX;
 
 	if ((le32_to_cpu(READ_ONCE(desc->halves[1])) & mask) != used)
 		return false;
@@ -133,7 +132,7 @@ static inline bool used_in_turn(const struct pvirtq_desc *desc, const struct vir
 static inline bool used_in_turn_measured(const struct pvirtq_desc *desc, const struct virtq_slot *slot, uint64_t used,
                                          void **token, uint32_t *len)
 {
-	const uint64_t both = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED, mask = both << 48 | UINT64_C(0xffffffffffff);
+	const uint64_t mask = (uint64_t)PACKED_BOTH << 48 | UINT64_C(0xffffffffffff);
 	/* All in one access: who sees the flags sees what was written before them. With another id or other flags it is no length. */
 	const uint64_t written = (le64_to_cpu(READ_ONCE(desc->rest)) & mask) - used;
 
@@ -150,8 +149,8 @@ static inline bool used_in_turn_measured(const struct pvirtq_desc *desc, const s
 {
 	const size_t first = q->packed.last_used;
 	const struct pvirtq_desc *ring = &q->packed.desc[first];
-	const struct virtq_slot *slots = &q->slots[first];
-	const uint32_t both = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED, flags = q->packed.used_wrap ? both << 16 : 0;
+	const struct virtq_slot *slots = &q->vq.slots[first];
+	const uint32_t flags = (uint32_t)q->packed.used_bits << 16;
 	uint64_t used = (uint64_t)((uint32_t)first | flags) << 32;
 	size_t i = 0;
 
@@ -171,7 +170,7 @@ static inline bool used_in_turn_measured(const struct pvirtq_desc *desc, const s
 	q->packed.last_used = (uint32_t)(first + i);
 	if (q->packed.last_used == q->vq.size) {
 		q->packed.last_used = 0;
-		q->packed.used_wrap = !q->packed.used_wrap;
+		q->packed.used_bits ^= PACKED_BOTH;
 	}
 	return (unsigned)i;
 }

@@ -39,6 +39,8 @@ void split_init(struct virtq_ring *q)
 	q->split.used_event = &q->split.avail->ring[size];
 	q->split.avail_event = (void *)&q->split.used->ring[size];
 	q->split.avail_idx = q->split.last_used = q->split.used_idx = 0;
+	q->vq.one_flags[0] = (uint64_t)VIRTQ_DESC_F_NEXT << 32 | UINT64_C(2) << 48;
+	q->vq.one_flags[1] = q->vq.one_flags[0] | (uint64_t)VIRTQ_DESC_F_WRITE << 32;
 	for (uint16_t i = 0; i < size; i++)
 		q->split.avail->ring[i] = cpu_to_le16(i); /* for requests in turn: nothing that the device looks at yet */
 }
@@ -67,7 +69,7 @@ static uint16_t write_chain(struct virtq_ring *q, uint16_t head, const struct vi
 	uint16_t d = head;
 
 	for (uint16_t i = 0;; i++) {
-		uint16_t next = q->slots[d].next;
+		uint16_t next = q->vq.slots[d].next;
 		unsigned flags = (i < nreadable ? 0u : VIRTQ_DESC_F_WRITE) | (i + 1 < count ? VIRTQ_DESC_F_NEXT : 0u);
 
 		split_write_desc(&q->split.desc[d], virtq_buf_addr(map, i, &bufs[i]), bufs[i].len, flags, next);
@@ -91,7 +93,7 @@ int split_add(struct virtq_ring *q, const struct virtq_buf *bufs, uint16_t nread
               void *token)
 {
 	uint16_t head = (uint16_t)q->vq.free_head, last = head;
-	bool indirect = count > 1 && q->tables;
+	bool indirect = count > 1 && q->vq.tables;
 
 	if (unlikely((indirect ? 1 : count) > q->vq.free_count))
 		return -ENOSPC;
@@ -110,58 +112,35 @@ int split_add(struct virtq_ring *q, const struct virtq_buf *bufs, uint16_t nread
 	return 0;
 }
 
-/* All of a slot's table; false: too long. */
-static bool lay_out(struct virtq_ring *q, uint16_t slot, const struct virtq_buf *data, unsigned nreadable, unsigned count,
-                    uint64_t *writable)
+void split_lay_out(struct virtq_ring *q, uint16_t slot, const struct virtq_buf *data, unsigned nreadable, unsigned count)
 {
 	const dma_addr_t frame = mmu_virt_to_phys(virtq_frame_of(q, slot));
 	struct virtq_desc *table = virtq_table(q, slot), *d = table;
-	uint64_t bytes = q->head + q->tail;
 
-	*writable = q->tail;
 	split_write_desc(d++, frame, q->head, VIRTQ_DESC_F_NEXT, 1);
-	for (unsigned i = 0; i < count; i++, d++) {
-		unsigned flags = VIRTQ_DESC_F_NEXT | (i < nreadable ? 0 : VIRTQ_DESC_F_WRITE);
-
-		bytes += data[i].len;
-		*writable += i < nreadable ? 0 : data[i].len;
-		split_write_desc(d, mmu_virt_to_phys(data[i].addr), data[i].len, flags, (uint16_t)(i + 2));
-	}
-	split_write_desc(d, frame + q->head, q->tail, VIRTQ_DESC_F_WRITE, 0);
+	for (unsigned i = 0; i < count; i++, d++)
+		split_write_desc(d, mmu_virt_to_phys(data[i].addr), data[i].len,
+		                 VIRTQ_DESC_F_NEXT | (i < nreadable ? 0 : VIRTQ_DESC_F_WRITE), (uint16_t)(i + 2));
+	split_write_desc(d, frame + q->head, q->vq.tail, VIRTQ_DESC_F_WRITE, 0);
 	split_write_desc(&q->split.desc[slot], virtq_table_addr(q, slot), (count + 2) * (uint32_t)sizeof(*table),
 	                 VIRTQ_DESC_F_INDIRECT, 0);
-	q->vq.shapes[slot] = (uint8_t)(count + 1);
-	return bytes <= UINT32_MAX;
 }
 
-int split_add_framed(struct virtq_ring *q, const struct virtq_buf *data, unsigned nreadable, unsigned count, void *token)
+void split_enter(struct virtq_ring *q)
 {
-	const uint16_t slot = (uint16_t)q->vq.free_head;
-	uint64_t writable;
+	const size_t mask = q->vq.size - 1u, end = q->split.avail_idx + q->vq.staged;
+	const struct virtq_slot *slots = q->vq.slots;
+	le16 *ring = q->split.avail->ring;
+	size_t slot = q->vq.first_staged;
 
-	if (!lay_out(q, slot, data, nreadable, count, &writable))
-		return -EINVAL;
-	virtq_slot_take(q, slot, 1, (uint32_t)writable, token);
-	make_available(q, slot);
-	return 0;
-}
-
-int split_add_frame_and_one(struct virtq *vq, const struct virtq_buf *data, bool writable, void *token)
-{
-	struct virtq_ring *q = virtq_ring_of(vq);
-	const size_t slot = q->vq.free_head;
-	const uint32_t len = data->len;
-	struct virtq_desc *table = virtq_table(q, slot);
-	struct virtq_slot *s = &q->slots[slot];
-
-	split_write_desc(&table[1], mmu_virt_to_phys(data->addr), len,
-	                 writable ? VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_WRITE : VIRTQ_DESC_F_NEXT, 2);
-	s->token = token;
-	s->writable = q->tail + (writable ? len : 0);
-	q->vq.free_head = s->next;
-	q->vq.free_count--;
-	make_available(q, (uint16_t)slot);
-	return 0;
+	for (size_t at = q->split.avail_idx; at != end; at++) {
+		ring[at & mask] = cpu_to_le16((uint16_t)slot);
+		slot = slots[slot].next;
+	}
+	q->split.avail_idx = (uint16_t)end;
+	q->added = (uint16_t)(q->added + q->vq.staged);
+	q->vq.staged = 0;
+	q->vq.first_staged = q->vq.free_head;
 }
 
 void split_add_burst(struct virtq_ring *q, void *const tokens[], const struct virtq_buf bufs[], unsigned count, bool writable)
@@ -169,7 +148,7 @@ void split_add_burst(struct virtq_ring *q, void *const tokens[], const struct vi
 	const size_t mask = q->vq.size - 1u;
 	const unsigned flags = writable ? VIRTQ_DESC_F_WRITE : 0;
 	const uint32_t all_or_none = writable ? UINT32_MAX : 0;
-	struct virtq_slot *slots = q->slots;
+	struct virtq_slot *slots = q->vq.slots;
 	struct virtq_desc *desc = q->split.desc;
 	le16 *ring = q->split.avail->ring;
 	size_t slot = q->vq.free_head, at = q->split.avail_idx;
@@ -216,7 +195,7 @@ static void look(struct virtq_ring *q) { q->split.used_idx = le16_to_cpu(READ_ON
 static uint16_t seen_used(const struct virtq_ring *q) { return (uint16_t)(q->split.used_idx - q->split.last_used); }
 
 /* How many are used and not harvested yet. Entries and data may be read. */
-static uint16_t used_now(struct virtq_ring *q)
+static inline uint16_t used_now(struct virtq_ring *q)
 {
 	uint16_t published = (uint16_t)(q->split.avail_idx - q->added), in_flight = (uint16_t)(published - q->split.last_used);
 
@@ -236,13 +215,13 @@ static uint16_t used_now(struct virtq_ring *q)
 static void *harvest_in_order(struct virtq_ring *q, uint32_t *len)
 {
 	uint16_t slot = q->oldest;
-	const struct virtq_slot *s = &q->slots[slot];
+	const struct virtq_slot *s = &q->vq.slots[slot];
 
 	if (!q->in_batch) {
 		const struct virtq_used_elem *elem = &q->split.used->ring[q->split.last_used & (q->vq.size - 1)];
 		uint32_t id = le32_to_cpu(READ_ONCE(elem->id));
 
-		if (id >= q->vq.size || !q->slots[id].token)
+		if (id >= q->vq.size || !q->vq.slots[id].token)
 			return virtq_break(q, "used id %u is not in flight", id);
 		q->batch_last = (uint16_t)id;
 		q->batch_len = le32_to_cpu(READ_ONCE(elem->len));
@@ -275,35 +254,33 @@ void *split_harvest(struct virtq_ring *q, uint32_t *len)
 	return token;
 }
 
-[[gnu::always_inline]] static inline unsigned harvest_plain(struct virtq_ring *q, struct virtq_harvest_to to, unsigned count)
+[[gnu::always_inline]] static inline unsigned harvest_plain(struct virtq_ring *q, const struct virtq_harvest_to to,
+                                                            unsigned count)
 {
-	const uint32_t size = q->vq.size;
-	const unsigned first = q->split.last_used & (size - 1), used = used_now(q);
-	const struct virtq_used_elem *elems = &q->split.used->ring[first];
-	const struct virtq_slot *slots = q->slots;
-	uint32_t head = q->vq.free_head;
-	size_t i, end = MIN(MIN(count, used), size - first); /* not past the ring's end */
+	const uint32_t used = used_now(q), mask = q->vq.size - 1u;
+	const struct virtq_used_elem *ring = q->split.used->ring;
+	uint32_t head = q->vq.free_head, i;
 
-	for (i = 0; i < end; i++) {
-		uint32_t id = le32_to_cpu(READ_ONCE(elems[i].id)), len = le32_to_cpu(READ_ONCE(elems[i].len));
-		const struct virtq_slot *s = &slots[id];
-		void *token;
+	count = MIN(count, used);
+	for (i = 0; i < count; i++) {
+		const struct virtq_used_elem *elem = &ring[(q->split.last_used + i) & mask];
+		uint32_t id = le32_to_cpu(READ_ONCE(elem->id)), len = le32_to_cpu(READ_ONCE(elem->len));
+		struct virtq_slot *s = &q->vq.slots[id];
 
-		if (unlikely(id >= size || !(token = s->token) || len > s->writable)) {
+		if (unlikely(id > mask || !s->token || len > s->writable)) {
 			int64_t checked = virtq_check_used(q, id, len);
 
 			if (checked < 0)
 				break;
-			token = s->token;
 			len = (uint32_t)checked;
 		}
-		virtq_take(q, to, i, id, token, len, &head);
+		virtq_take(q, to, i, id, s, len, &head);
 	}
-	q->vq.free_head = (uint16_t)head;
+	q->vq.free_head = q->vq.first_staged = head;
 	q->vq.free_count = (uint16_t)(q->vq.free_count + i);
 	q->split.last_used = (uint16_t)(q->split.last_used + i);
 	q->vq.harvested += i;
-	return (unsigned)i;
+	return i;
 }
 
 unsigned split_harvest_burst(struct virtq_ring *q, void *tokens[], uint32_t lens[], unsigned count)
@@ -322,6 +299,8 @@ unsigned split_harvest_burst(struct virtq_ring *q, void *tokens[], uint32_t lens
 
 unsigned split_harvest_framed(struct virtq_ring *q, struct virtq_used_request used[], unsigned count)
 {
+	if (unlikely(q->vq.staged))
+		split_enter(q); /* the list of free slots is about to change */
 	return harvest_plain(q, (struct virtq_harvest_to){.used = used}, count);
 }
 

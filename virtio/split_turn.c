@@ -23,7 +23,7 @@ static inline bool add_one_in_turn(struct virtq_desc *desc, struct virtq_slot *s
 		const size_t at = q->split.avail_idx & (q->vq.size - 1u),
 			     run = MIN(count, q->vq.size - at); /* not past its end */
 		struct virtq_desc *desc = &q->split.desc[at];
-		struct virtq_slot *slot = &q->slots[at];
+		struct virtq_slot *slot = &q->vq.slots[at];
 		size_t i = 0;
 
 #define ADD(i) add_one_in_turn(&desc[i], &slot[i], &bufs[i], tokens[i], writable)
@@ -51,7 +51,7 @@ void split_add_in_turn(struct virtq_ring *q, void *const tokens[], const struct 
 unsigned split_add_again(struct virtq_ring *q, void *const tokens[], unsigned count)
 {
 	const size_t at = q->split.avail_idx & (q->vq.size - 1u);
-	const struct virtq_slot *slots = &q->slots[at];
+	const struct virtq_slot *slots = &q->vq.slots[at];
 	size_t i = 0;
 
 	count = MIN(count, q->vq.size - (unsigned)at); /* not past the ring's end */
@@ -91,7 +91,7 @@ unsigned split_add_again(struct virtq_ring *q, void *const tokens[], unsigned co
 {
 	const size_t first = q->split.last_used & (q->vq.size - 1u);
 	const struct virtq_used_elem *elems = &q->split.used->ring[first];
-	const struct virtq_slot *slots = &q->slots[first];
+	const struct virtq_slot *slots = &q->vq.slots[first];
 	size_t i = 0;
 
 #define USED(i) used_in_turn(&elems[i], &slots[i], first + (i), &tokens[i], measured ? &lens[i] : NULL, measured)

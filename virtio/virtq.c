@@ -96,7 +96,7 @@ int virtq_add(struct virtq *vq, const struct virtq_buf *bufs, uint16_t nreadable
  * just stays a circle. */
 static void *release(struct virtq_ring *q, uint16_t slot)
 {
-	struct virtq_slot *s = &q->slots[slot];
+	struct virtq_slot *s = &q->vq.slots[slot];
 	uint16_t last = slot;
 	void *token = s->token;
 
@@ -106,8 +106,8 @@ static void *release(struct virtq_ring *q, uint16_t slot)
 	s->token = NULL;
 	if (!q->in_order && !q->in_turn) {
 		for (unsigned i = s->count; i > 1 && !q->vq.packed; i--) /* a packed chain has one id */
-			last = q->slots[last].next;
-		q->slots[last].next = (uint16_t)q->vq.free_head;
+			last = q->vq.slots[last].next;
+		q->vq.slots[last].next = (uint16_t)q->vq.free_head;
 		q->vq.free_head = slot;
 	}
 	s->count = 1;
@@ -116,7 +116,7 @@ static void *release(struct virtq_ring *q, uint16_t slot)
 
 int64_t virtq_check_used(struct virtq_ring *q, uint32_t id, uint32_t len)
 {
-	const struct virtq_slot *s = &q->slots[id];
+	const struct virtq_slot *s = &q->vq.slots[id];
 
 	if (id >= q->vq.size || !s->token) {
 		virtq_break(q, "used id %u is not in flight", id);
@@ -135,7 +135,7 @@ void *virtq_complete(struct virtq_ring *q, uint32_t id, uint32_t len, uint32_t *
 {
 	if (q->in_turn && id != (q->vq.packed ? q->packed.last_used : q->split.last_used & (q->vq.size - 1u)))
 		virtq_leave_turn(q);
-	if (unlikely(id >= q->vq.size || !q->slots[id].token || len > q->slots[id].writable)) {
+	if (unlikely(id >= q->vq.size || !q->vq.slots[id].token || len > q->vq.slots[id].writable)) {
 		int64_t checked = virtq_check_used(q, id, len);
 
 		if (checked < 0)
@@ -161,10 +161,11 @@ void *virtq_detach_unused(struct virtq *vq)
 {
 	struct virtq_ring *q = virtq_ring_of(vq);
 
+	vq->staged = 0;
 	if (q->in_turn)
 		virtq_leave_turn(q);
 	for (; q->detach_next < vq->size; q->detach_next++)
-		if (q->slots[q->detach_next].token)
+		if (q->vq.slots[q->detach_next].token)
 			return release(q, q->detach_next);
 	return NULL;
 }
@@ -172,12 +173,16 @@ void *virtq_detach_unused(struct virtq *vq)
 /* ---- notifications ---- */
 
 /* "Driver Notifications" */
-static void notify(struct virtq_ring *q)
+static inline void notify(struct virtq_ring *q)
 {
 	uint32_t data = q->notify.id;
 
+	if (likely(q->notify.kind == VIRTQ_NOTIFY_MMIO16 && !q->notification_data)) {
+		mmio_write16(q->notify.addr, cpu_to_le16((uint16_t)data));
+		return;
+	}
 	if (q->notification_data)
-		data |= (q->vq.packed ? (uint32_t)q->packed.next_avail | (uint32_t)q->packed.avail_wrap << 15
+		data |= (q->vq.packed ? (uint32_t)q->packed.next_avail | (uint32_t)packed_avail_wrap(q) << 15
 		                      : (uint32_t)q->split.avail_idx)
 		        << 16;
 	switch (q->notify.kind) {
@@ -201,7 +206,10 @@ bool virtq_kick(struct virtq *vq)
 	struct virtq_ring *q = virtq_ring_of(vq);
 
 	/* "Device Initialization": no notification before DRIVER_OK; virtio_driver_ok() kicks what has gathered */
-	if (!q->added || vq->closed || !READ_ONCE(vq->vdev->driver_ok))
+	if (vq->closed || !READ_ONCE(vq->vdev->driver_ok))
+		return false;
+	virtq_enter(q);
+	if (!q->added)
 		return false;
 	if (vq->packed ? packed_publish(q) : split_publish(q)) {
 		notify(q);
@@ -265,8 +273,8 @@ static void free_ring(struct virtq_ring *q)
 {
 	if (q->memory && !q->leak)
 		dma_free(q->dma, q->memory, q->memory_bytes, q->memory_addr);
-	if (q->tables && !q->leak)
-		dma_free(q->dma, q->tables, q->tables_bytes, q->tables_addr);
+	if (q->vq.tables && !q->leak)
+		dma_free(q->dma, q->vq.tables, q->tables_bytes, q->tables_addr);
 	if (q->mappings)
 		page_free(q->mappings, q->mappings_bytes);
 	if (q->vq.frames && !q->leak)
@@ -289,7 +297,7 @@ static void run_queue(struct event *event)
 	q->active = false;
 	if (unlikely(q->dead))
 		free_ring(q); /* destroyed meanwhile: the callback waited for something in a nested turn */
-	else if (!q->quiet && !q->polled && !vq->broken && virtq_irq_enable(vq))
+	else if (!q->quiet && !q->polled && virtq_irq_enable(vq))
 		event_mark(&vq->event); /* in the next turn: others first */
 }
 
@@ -298,7 +306,7 @@ static void run_queue(struct event *event)
 /* Frames are ordinary memory: where the DMA seam translates, they are mapped with the data. */
 static bool alloc_frames(struct virtq_ring *q, uint16_t extra)
 {
-	q->vq.frame_stride = ALIGN_UP(q->head + q->tail + extra, FRAME_ALIGN);
+	q->vq.frame_stride = ALIGN_UP(q->head + q->vq.tail + extra, FRAME_ALIGN);
 	q->frames_bytes = (size_t)q->vq.size * q->vq.frame_stride;
 	q->vq.frames = page_alloc(q->frames_bytes, PAGE_SIZE);
 	return q->vq.frames;
@@ -312,7 +320,7 @@ static bool alloc_ring(struct virtq_ring *q, uint16_t max_buffers)
 	if (!q->memory)
 		return false;
 	q->max_buffers = MIN(MAX(max_buffers, 1), size);
-	q->table_stride = q->max_buffers * (uint32_t)sizeof(*q->tables);
+	q->vq.table_stride = q->max_buffers * (uint32_t)sizeof(struct virtq_desc);
 	if (q->dma->ops) {
 		q->mappings_bytes = sizeof(*q->mappings) * q->max_buffers * size;
 		q->mappings = page_alloc(q->mappings_bytes, PAGE_SIZE);
@@ -321,8 +329,8 @@ static bool alloc_ring(struct virtq_ring *q, uint16_t max_buffers)
 	}
 	if (q->max_buffers > 1 && virtio_has(q->vq.vdev, VIRTIO_F_INDIRECT_DESC)) {
 		/* Without memory for tables requests are chains of ring descriptors: nothing is lost but room. */
-		q->tables_bytes = sizeof(*q->tables) * q->max_buffers * size;
-		q->tables = dma_alloc_uncleared(q->dma, q->tables_bytes, PAGE_SIZE, &q->tables_addr);
+		q->tables_bytes = sizeof(struct virtq_desc) * q->max_buffers * size;
+		q->vq.tables = dma_alloc_uncleared(q->dma, q->tables_bytes, PAGE_SIZE, &q->tables_addr);
 	}
 	return true;
 }
@@ -331,11 +339,11 @@ static bool alloc_ring(struct virtq_ring *q, uint16_t max_buffers)
 static void init_ring(struct virtq_ring *q)
 {
 	q->vq.free_count = q->vq.size;
-	q->vq.free_head = 0;
+	q->vq.free_head = q->vq.first_staged = q->vq.staged = 0;
 	if (q->head)
 		memset(q->vq.shapes, 0, q->vq.size);
 	for (uint16_t i = 0; i < q->vq.size; i++)
-		q->slots[i] = (struct virtq_slot){.count = 1, .next = (uint16_t)(i + 1 < q->vq.size ? i + 1 : 0)};
+		q->vq.slots[i] = (struct virtq_slot){.count = 1, .next = (uint16_t)(i + 1 < q->vq.size ? i + 1 : 0)};
 	if (q->vq.packed)
 		packed_init(q);
 	else
@@ -356,9 +364,9 @@ struct dma_device *virtio_dma(struct virtio_device *vdev)
 int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, const struct virtq_spec *spec, struct virtq **vq_out)
 {
 	bool packed = virtio_has(vdev, VIRTIO_F_RING_PACKED);
-	size_t private_bytes = sizeof(struct virtq_ring) + (sizeof(struct virtq_slot) + (spec->head ? 1u : 0) +
-	                                                    (spec->in_turn ? sizeof(struct pvirtq_desc) : 0)) *
-	                                                           size;
+	/* Behind the ring: slots; in turn or framed a descriptor for each; framed a shape for each. */
+	size_t for_copies = spec->in_turn || spec->head ? sizeof(struct pvirtq_desc) : 0;
+	size_t private_bytes = sizeof(struct virtq_ring) + (sizeof(struct virtq_slot) + for_copies + (spec->head ? 1 : 0)) * size;
 	struct virtq_ring *q = page_alloc(private_bytes, PAGE_SIZE);
 
 	if (!q)
@@ -375,11 +383,11 @@ int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, cons
 	q->dma = virtio_dma(vdev);
 	q->callback = spec->callback;
 	q->quiet = spec->quiet || !spec->callback;
-	q->slots = (struct virtq_slot *)(q + 1);
-	q->copies = (struct pvirtq_desc *)(q->slots + size);
-	q->vq.shapes = (uint8_t *)(q->copies + (spec->in_turn ? size : 0));
+	q->vq.slots = (struct virtq_slot *)(q + 1);
+	q->copies = (struct pvirtq_desc *)(q->vq.slots + size);
+	q->vq.shapes = (uint8_t *)q->copies + for_copies * size;
 	q->head = spec->head;
-	q->tail = spec->tail;
+	q->vq.tail = spec->tail;
 	q->event_idx = virtio_has(vdev, VIRTIO_F_EVENT_IDX);
 	q->in_order = virtio_has(vdev, VIRTIO_F_IN_ORDER);
 	q->io_order = virtio_has(vdev, VIRTIO_F_ORDER_PLATFORM);
@@ -394,7 +402,7 @@ int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, cons
 		return -ENOMEM;
 	}
 	q->may_in_turn = spec->in_turn;
-	q->plain = !q->in_order && !q->io_order && !q->mappings && (q->tables || q->max_buffers == 1);
+	q->plain = !q->in_order && !q->io_order && !q->mappings && (q->vq.tables || q->max_buffers == 1);
 	init_ring(q);
 	*vq_out = &q->vq;
 	return 0;

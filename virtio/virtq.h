@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include <base/dma.h>
+#include <base/endian.h>
 #include <base/event.h>
 #include <base/util.h>
 
@@ -36,6 +37,19 @@ struct virtq_notify {
 	uint16_t id;         /* what names the queue: its index, or its queue_notify_data ("VIRTIO_F_NOTIF_CONFIG_DATA") */
 };
 
+/* A request in flight, found by its head descriptor (split) or buffer id (packed). */
+struct virtq_slot {
+	void *token;       /* NULL: not in flight */
+	uint32_t writable; /* bytes that the device may write */
+	uint16_t count;    /* ring descriptors that it holds; 1 while free */
+	uint16_t next;     /* the next descriptor of the chain, or the next free one */
+};
+
+/* A descriptor of an indirect table, in both layouts: the length, and above it flags and the like. */
+struct virtq_entry {
+	le64 addr, rest;
+};
+
 struct virtq {
 	struct virtio_device *vdev;
 	const char *name;
@@ -45,10 +59,19 @@ struct virtq {
 	bool closed;                           /* takes no requests: broken, or reset and not yet restarted */
 	bool broken;                           /* and gives none back */
 	uint16_t free_count;                   /* ring descriptors not in flight */
-	uint32_t frame_stride;                 /* framed requests: from slot to slot */
 	uint32_t free_head;                    /* the next slot */
-	uint8_t *frames, *shapes;              /* shapes[slot]: data buffers, and one more, for which its table is laid out */
+	struct virtq_slot *slots;              /* size of them */
 	uint64_t kicks, suppressed, harvested; /* notifications sent, not sent, buffers used */
+
+	/* Framed requests. Those just added are a run of what was the list of free slots, which the kick puts into the ring. */
+	uint16_t staged;
+	uint32_t first_staged;               /* free_head, while none is */
+	uint32_t frame_stride, table_stride; /* bytes, from slot to slot */
+	uint32_t tail;                       /* bytes, of a frame */
+	uint8_t *frames, *tables;
+	uint8_t *shapes;       /* [slot]: data buffers, and one more, for which its table is laid out */
+	uint64_t one_flags[2]; /* of the entry of one data buffer, device-readable and device-writable */
+
 	struct event event; /* an interrupt of this queue, on its CPU: runs the callback with the spec's re-check */
 			    /* the engine's part follows in <virtio/virtq_impl.h> */
 };
@@ -73,26 +96,41 @@ unsigned virtq_harvest_burst(struct virtq *vq, void *tokens[], uint32_t lens[], 
  * device-readable first and the device-writable last buffer of each request, so that only the data is told of.
  *
  * virtq_frame() is where the next request's head lies, behind it its tail, and behind that spec->extra bytes that may be among its data:
- * fill in, then add. NULL: no room now, or broken.
+ * fill in, then add. NULL: no room now, or broken. virtq_frame_room() says how many there are, virtq_next_frame() gives one of these.
  * virtq_add_framed() takes the data (at most spec->max_buffers less two, none is well) and gives what virtq_add() gives. There has to be
  * a frame. */
-static inline void *virtq_frame(const struct virtq *vq)
-{
-	return likely(vq->free_count && !vq->closed) ? vq->frames + (size_t)vq->free_head * vq->frame_stride : NULL;
-}
+static inline unsigned virtq_frame_room(const struct virtq *vq) { return unlikely(vq->closed) ? 0 : vq->free_count; }
+static inline void *virtq_next_frame(const struct virtq *vq) { return vq->frames + (size_t)vq->free_head * vq->frame_stride; }
+static inline void *virtq_frame(const struct virtq *vq) { return likely(virtq_frame_room(vq)) ? virtq_next_frame(vq) : NULL; }
 [[nodiscard]] int virtq_add_framed(struct virtq *vq, const struct virtq_buf *data, uint16_t nreadable, uint16_t nwritable,
                                    void *token);
 
-/* The same for a request with one data buffer, device-writable or not. */
-int split_add_frame_and_one(struct virtq *vq, const struct virtq_buf *data, bool writable, void *token);
-int packed_add_frame_and_one(struct virtq *vq, const struct virtq_buf *data, bool writable, void *token);
-static inline int virtq_add_frame_and_one(struct virtq *vq, const struct virtq_buf *data, bool writable, void *token)
+static inline void virtq_stage(struct virtq *vq, uint32_t writable, void *token)
 {
+	struct virtq_slot *slot = &vq->slots[vq->free_head];
+
+	slot->token = token;
+	slot->writable = writable;
+	vq->free_head = slot->next;
+	vq->free_count--;
+	vq->staged++;
+}
+
+/* The same for a request with one data buffer, device-writable or not. */
+[[nodiscard]] static inline int virtq_add_frame_and_one(struct virtq *vq, const struct virtq_buf *data, bool writable,
+                                                        void *token)
+{
+	const size_t slot = vq->free_head;
+	const uint32_t len = data->len;
+	struct virtq_entry *one = (void *)(vq->tables + slot * vq->table_stride + sizeof(*one));
+
 	/* As the slot had before: all of its table but that one's entry stands. */
-	if (likely(vq->shapes[vq->free_head] == 2 && (int32_t)data->len >= 0))
-		return vq->packed ? packed_add_frame_and_one(vq, data, writable, token)
-		                  : split_add_frame_and_one(vq, data, writable, token);
-	return virtq_add_framed(vq, data, !writable, writable, token);
+	if (unlikely(vq->shapes[slot] != 2 || (int32_t)len < 0))
+		return virtq_add_framed(vq, data, !writable, writable, token);
+	one->addr = cpu_to_le64(mmu_virt_to_phys(data->addr));
+	one->rest = cpu_to_le64(vq->one_flags[writable] | len);
+	virtq_stage(vq, writable ? vq->tail + len : vq->tail, token);
+	return 0;
 }
 
 /* A used request. Its frame is the caller's until the next add. */
@@ -101,7 +139,7 @@ struct virtq_used_request {
 	uint8_t *frame;
 	uint32_t missing; /* device-writable bytes, the tail's included, that the device did not write */
 };
-/* As virtq_harvest_burst(). */
+/* The next used requests, at most `count`; fewer: there are no more, or the queue is broken. */
 unsigned virtq_harvest_framed(struct virtq *vq, struct virtq_used_request used[], unsigned count);
 
 /* Notify the device of what was added, unless it asked not to be. True: a notification went out. */

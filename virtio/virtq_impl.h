@@ -24,14 +24,6 @@ enum {
 #define VIRTQ_SIZE_MAX 32768u
 #define FRAMED_BUFFERS_MAX 130u /* of a framed request, its head and tail included */
 
-/* A request in flight, found by its head descriptor (split) or buffer id (packed). */
-struct virtq_slot {
-	void *token;       /* NULL: not in flight */
-	uint32_t writable; /* bytes that the device may write */
-	uint16_t count;    /* ring descriptors that it holds; 1 while free */
-	uint16_t next;     /* the next descriptor of the chain, or the next free one */
-};
-
 /* A buffer as it was mapped; kept only where unmapping does something. */
 struct virtq_mapping {
 	dma_addr_t addr;
@@ -106,7 +98,7 @@ struct virtq_ring {
 
 	uint16_t max_buffers; /* of one request */
 	uint16_t added;       /* since the last kick: requests (split), descriptors (packed) */
-	uint32_t head, tail;  /* bytes of a frame */
+	uint32_t head;        /* bytes of a frame's */
 	uint16_t last_done;   /* the slot that was completed last */
 	uint16_t oldest;      /* IN_ORDER: the slot whose turn it is */
 	uint16_t batch_last;  /* IN_ORDER: the slot that ends the batch being harvested, */
@@ -114,14 +106,12 @@ struct virtq_ring {
 	uint16_t detach_next; /* virtq_detach_unused() goes on here */
 	uint32_t batch_len;   /* what the device wrote into that last one */
 
-	struct virtq_slot *slots;       /* size of them */
-	struct pvirtq_desc *copies;     /* packed, in turn: of their descriptors, without flags */
+	struct pvirtq_desc *
+		copies; /* packed: in turn, of their descriptors, without flags; framed, what refers to a slot's table, without the two
+				     * bits of the lap */
 	struct virtq_mapping *mappings; /* max_buffers for each slot, or NULL: the identity map */
-
-	/* Indirect tables, max_buffers entries for each slot, or NULL: direct descriptors only. */
-	struct virtq_desc *tables;
-	uint32_t table_stride; /* bytes */
-	dma_addr_t tables_addr;
+	dma_addr_t
+		tables_addr; /* of vq.tables: indirect tables, max_buffers entries for each slot, or NULL: direct descriptors only */
 
 	union {
 		struct {
@@ -135,7 +125,7 @@ struct virtq_ring {
 			struct pvirtq_desc *desc;
 			struct pvirtq_event_suppress *driver, *device;
 			uint32_t next_avail, last_used;
-			bool avail_wrap, used_wrap;
+			uint16_t avail_bits, used_bits; /* of AVAIL and USED, in this lap of ours: made available, used */
 			uint16_t held_head, held_flags; /* the batch's first descriptor, made available by the kick */
 		} packed;
 	};
@@ -173,6 +163,9 @@ static inline void virtq_wmb(const struct virtq_ring *q)
 		virt_wmb();
 }
 
+#define PACKED_BOTH ((unsigned)VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED)
+static inline bool packed_avail_wrap(const struct virtq_ring *q) { return q->packed.avail_bits == VIRTQ_DESC_F_AVAIL; }
+
 /* True when the index went past `event` on its way from `old` to `new`: all arithmetic modulo 2^16, `old` as of the last kick. */
 static inline bool virtq_need_event(uint16_t event, uint16_t new, uint16_t old)
 {
@@ -182,12 +175,12 @@ static inline bool virtq_need_event(uint16_t event, uint16_t new, uint16_t old)
 /* The first free slot has become a request of `count` ring descriptors, of which `last` is the last slot that it takes from the list. */
 static inline void virtq_slot_take(struct virtq_ring *q, uint16_t last, uint16_t count, uint32_t writable, void *token)
 {
-	struct virtq_slot *s = &q->slots[q->vq.free_head];
+	struct virtq_slot *s = &q->vq.slots[q->vq.free_head];
 
 	s->token = token;
 	s->writable = writable;
 	s->count = count;
-	q->vq.free_head = q->slots[last].next;
+	q->vq.free_head = q->vq.slots[last].next;
 	q->vq.free_count = (uint16_t)(q->vq.free_count - count);
 }
 
@@ -213,11 +206,11 @@ static inline dma_addr_t virtq_buf_addr(const struct virtq_mapping *map, unsigne
 }
 
 /* The indirect table of a slot. */
-static inline void *virtq_table(const struct virtq_ring *q, size_t slot) { return (char *)q->tables + slot * q->table_stride; }
+static inline void *virtq_table(const struct virtq_ring *q, size_t slot) { return q->vq.tables + slot * q->vq.table_stride; }
 
 static inline dma_addr_t virtq_table_addr(const struct virtq_ring *q, size_t slot)
 {
-	return q->tables_addr + slot * q->table_stride;
+	return q->tables_addr + slot * q->vq.table_stride;
 }
 
 /* The device used the request of slot `id` and wrote `len` bytes, it says (both read once). Checks both, gives the slot back and returns

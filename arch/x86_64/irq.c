@@ -49,7 +49,7 @@ static void mark(struct irq *irq)
 {
 	irq->count++;
 	irq->masked = irq->level;
-	event_mark(irq->event);
+	event_mark_masked(irq->event);
 }
 
 static void dispatch_line(unsigned vector)
@@ -67,23 +67,22 @@ static void dispatch_line(unsigned vector)
 
 void irq_dispatch(unsigned vector)
 {
-	if (vector == VECTOR_TIMER || vector == VECTOR_WAKE) {
+	if (likely(vector - VECTOR_FIRST <= VECTOR_LAST - VECTOR_FIRST)) {
+		struct irq *irq = READ_ONCE(this_cpu()->sources[vector - VECTOR_FIRST]);
+
+		if (likely(irq && irq->gsi == IRQ_NO_GSI)) {
+			irq->count++;
+			event_mark_masked(irq->event);
+		} else if (irq) {
+			dispatch_line(vector);
+		}
+		lapic_end_of_interrupt();
+	} else if (vector == VECTOR_TIMER || vector == VECTOR_WAKE) {
 		lapic_end_of_interrupt();
 		if (vector == VECTOR_TIMER)
 			clock_interrupt();
-		return;
 	}
-	/* Below the range: nothing sends those; a spurious one wants no end of interrupt. */
-	if (vector < VECTOR_FIRST || vector > VECTOR_LAST)
-		return;
-
-	struct irq *irq = READ_ONCE(this_cpu()->sources[vector - VECTOR_FIRST]);
-
-	if (irq && irq->gsi == IRQ_NO_GSI)
-		mark(irq);
-	else if (irq)
-		dispatch_line(vector);
-	lapic_end_of_interrupt();
+	/* Others: nothing sends them; a spurious one wants no end of interrupt. */
 }
 
 static unsigned free_vector(unsigned cpu)

@@ -50,7 +50,11 @@ _Static_assert(sizeof(struct virtio_blk_discard_write_zeroes) == 16, "virtio_blk
 
 struct blk_frame {
 	struct virtio_blk_req_header header;
-	uint8_t status, unused[15];
+	union {
+		uint8_t status;
+		le64 status_and_unused; /* only the first byte is the device's */
+	};
+	le64 unused;
 	union {
 		struct virtio_blk_discard_write_zeroes range;
 		le64 append_sector;
@@ -138,16 +142,16 @@ static unsigned post_simple(struct block_queue *queue, struct block_request *con
 
 	if (unlikely(!vq))
 		return 0;
+	count = MIN(count, virtq_frame_room(vq));
 	for (; i < count; i++) {
 		struct block_request *request = requests[i];
-		struct blk_frame *frame = virtq_frame(vq);
+		struct blk_frame *frame = virtq_next_frame(vq);
 
-		if (unlikely(!frame))
-			break;
 		_Static_assert(BLOCK_READ == (int)VIRTIO_BLK_T_IN && BLOCK_WRITE == (int)VIRTIO_BLK_T_OUT, "the same numbers");
-		frame->header = (struct virtio_blk_req_header){.type = cpu_to_le32(request->op),
-		                                               .sector = cpu_to_le64(request->sector)};
-		frame->status = STATUS_NOT_WRITTEN;
+		frame->header.type = cpu_to_le32(request->op);
+		frame->header.reserved = 0;
+		frame->header.sector = cpu_to_le64(request->sector);
+		frame->status_and_unused = cpu_to_le64(STATUS_NOT_WRITTEN);
 		if (unlikely(virtq_add_frame_and_one(vq, request->segments, request->op == BLOCK_READ, request)))
 			break;
 	}
@@ -170,32 +174,33 @@ static int failure(const struct blk_queue *q, const struct virtq_used_request *u
 	}
 }
 
-/* True: there may be more. */
-static bool harvest(struct blk_queue *q, struct virtq *vq)
+[[gnu::always_inline]] static inline void harvest(struct blk_queue *q, struct virtq *vq)
 {
 	struct virtq_used_request used[BATCH];
-	unsigned count = virtq_harvest_framed(vq, used, BATCH);
+	unsigned count;
 
-	for (unsigned i = 0; i < count; i++) {
-		const struct blk_frame *frame = (struct blk_frame *)(void *)used[i].frame;
-		uint8_t status = READ_ONCE(frame->status);
-		int error = 0;
+	do {
+		count = virtq_harvest_framed(vq, used, BATCH);
+		for (const struct virtq_used_request *u = used; u < used + count; u++) {
+			const struct blk_frame *frame = (struct blk_frame *)(void *)u->frame;
+			uint8_t status = READ_ONCE(frame->status);
+			int error = 0;
 
-		if (unlikely(status != VIRTIO_BLK_S_OK || used[i].missing))
-			error = failure(q, &used[i], status);
-		if (unlikely(q->zoned && !error))
-			error = virtio_blk_appended(q, used[i].token, &frame->append_sector);
-		block_part_done(&q->queue, used[i].token, error);
-	}
-	return count == BATCH;
+			if (unlikely(status != VIRTIO_BLK_S_OK || (u->missing | q->zoned))) {
+				error = failure(q, u, status);
+				if (q->zoned && !error)
+					error = virtio_blk_appended(q, u->token, &frame->append_sector);
+			}
+			block_part_done(&q->queue, u->token, error);
+		}
+	} while (count == BATCH);
 }
 
 static void used(struct virtq *vq)
 {
 	struct blk_queue *q = vq->context;
 
-	while (harvest(q, vq))
-		;
+	harvest(q, vq);
 	if (unlikely(q->queue.waiting))
 		block_pump(&q->queue);
 }
@@ -258,7 +263,7 @@ static int create_queues(struct blk *blk)
 		                                     BLOCK_PART_SEGMENTS + 2u),
 			.head = sizeof(struct virtio_blk_req_header),
 			.tail = 1,
-			.extra = sizeof(struct blk_frame) - offsetof(struct blk_frame, unused),
+			.extra = sizeof(struct blk_frame) - (offsetof(struct blk_frame, status) + 1),
 			.context = &blk->queues[i],
 			.cpu = i,
 		};
@@ -327,8 +332,7 @@ static void stop(struct virtio_device *vdev)
 static void queue_drain(struct virtio_device *vdev, struct virtq *vq)
 {
 	(void)vdev;
-	while (harvest(vq->context, vq))
-		;
+	harvest(vq->context, vq);
 	drain(vq, -EAGAIN);
 }
 

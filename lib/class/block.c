@@ -217,31 +217,43 @@ static inline void prepare_whole(struct block_request *request)
 		block_pump(queue);
 }
 
-/* What most requests are: a read or write of one piece of memory, which the device takes as it is. The conditions are those of check(). */
-static inline bool is_simple(const struct block_device *device, const struct block_request *request)
-{
-	const uint64_t sector = request->sector, capacity = device->capacity;
-	const struct dma_buf *piece = request->segments;
-
-	return request->segment_count == 1 && request->op < READ_ONCE(device->simple_ops) && piece->addr &&
-	       piece->len - 1 < device->whole_bytes && !((piece->len | sector * BLOCK_SECTOR) & (device->block_size - 1)) &&
-	       sector < capacity && piece->len / BLOCK_SECTOR <= capacity - sector;
-}
-
-/* On the queue's CPU. */
-static void submit_here(struct block_queue *queue, struct block_request *const requests[], unsigned count)
+/* How many of the first are what most are: a read or write of one piece of memory, which the device takes as it is. They are ready to be
+ * posted then. The conditions are those of check(). */
+static inline unsigned prepare_simple(const struct block_queue *queue, struct block_request *const requests[], unsigned count,
+                                      struct block_home *home)
 {
 	const struct block_device *device = queue->device;
+	unsigned i = 0;
 
+	for (; i < count; i++) {
+		struct block_request *request = requests[i];
+		const struct dma_buf *piece = request->segments;
+		const uint64_t sector = request->sector;
+
+		if (unlikely(request->segment_count != 1 || request->op >= READ_ONCE(device->simple_ops) || !piece->addr ||
+		             piece->len - 1 >= device->whole_bytes ||
+		             ((piece->len | sector * BLOCK_SECTOR) & (device->block_size - 1)) || sector >= device->capacity ||
+		             piece->len / BLOCK_SECTOR > device->capacity - sector))
+			break;
+		request->home = home;
+		prepare_whole(request);
+	}
+	return i;
+}
+
+/* On the queue's CPU; all of one home. */
+static inline void submit_here(struct block_queue *queue, struct block_request *const requests[], unsigned count,
+                               struct block_home *home)
+{
 	for (unsigned i = 0; i < count; i++) {
-		unsigned end = i;
+		unsigned simple = unlikely(queue->waiting) ? 0 : prepare_simple(queue, &requests[i], count - i, home);
 
-		for (; end < count && !queue->waiting && is_simple(device, requests[end]); end++)
-			prepare_whole(requests[end]);
-		if (likely(end > i))
-			i += device->ops->post_simple(queue, &requests[i], end - i);
-		if (unlikely(i < count)) /* not simple, or no room */
-			submit_slowly(queue, requests[i]);
+		if (likely(simple))
+			i += queue->device->ops->post_simple(queue, &requests[i], simple);
+		if (likely(i == count))
+			return;
+		requests[i]->home = home; /* not simple, or no room */
+		submit_slowly(queue, requests[i]);
 	}
 }
 
@@ -254,16 +266,18 @@ static void run_inbox(struct event *event)
 		struct block_request *request = list;
 
 		list = request->next;
-		submit_here(queue, &request, 1);
+		submit_here(queue, &request, 1, request->home);
 	}
 }
 
 /* To the queue's CPU. */
-static void send(struct block_queue *queue, struct block_request *const requests[], unsigned count)
+[[gnu::noinline]] static void send(struct block_queue *queue, struct block_request *const requests[], unsigned count,
+                                   struct block_home *home)
 {
 	bool gone = __atomic_load_n(&queue->device->gone, __ATOMIC_ACQUIRE);
 
 	for (unsigned i = 0; i < count; i++) {
+		requests[i]->home = home;
 		if (gone) {
 			requests[i]->status = -ENODEV;
 			block_finish(requests[i]);
@@ -279,12 +293,10 @@ void block_submit_many(struct block_device *device, struct block_request *const 
 {
 	struct block_home *home = &device->homes[cpu_index()];
 
-	for (unsigned i = 0; i < count; i++)
-		requests[i]->home = home;
 	if (likely(home->own))
-		submit_here(home->queue, requests, count);
+		submit_here(home->queue, requests, count, home);
 	else
-		send(home->queue, requests, count);
+		send(home->queue, requests, count, home);
 }
 
 void block_submit(struct block_device *device, struct block_request *request) { block_submit_many(device, &request, 1); }

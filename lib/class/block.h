@@ -173,7 +173,7 @@ struct block_device {
 
 	/* The class's. */
 	uint32_t whole_bytes, whole_segments; /* block_update() */
-	unsigned simple_ops;
+	enum block_op simple_ops;             /* those below */
 	struct block_queue **queues;
 	unsigned queue_count;
 	struct block_home *homes; /* by CPU */

@@ -192,7 +192,7 @@ void ring_invent_used(void)
 	lie();
 	if (r.packed) {
 		struct pvirtq_desc *desc = &q->packed.desc[(q->packed.last_used + (how >> 6)) % r.size];
-		uint16_t flags = q->packed.used_wrap ? VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED : 0;
+		uint16_t flags = q->packed.used_bits;
 
 		desc->id = (uint16_t)id;
 		desc->len = length;
@@ -216,8 +216,8 @@ void ring_scribble(void)
 	if ((how & 3) == 0) {
 		area += q->setup.device_area;
 		bytes -= q->setup.device_area;
-	} else if ((how & 3) == 1 && q->tables) {
-		area = (uint8_t *)q->tables;
+	} else if ((how & 3) == 1 && r.vq->tables) {
+		area = r.vq->tables;
 		bytes = q->tables_bytes;
 	}
 	at = fuzz_below(&r.in, (uint32_t)bytes);

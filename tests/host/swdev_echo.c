@@ -19,6 +19,15 @@ static int echo_probe(struct virtio_device *vdev)
 	return 0;
 }
 
+static void callback_framed(struct virtq *vq)
+{
+	struct virtq_used_request used[ECHO_BURST_MAX];
+
+	for (unsigned count; (count = virtq_harvest_framed(vq, used, echo_options.burst));)
+		for (unsigned i = 0; i < count; i++)
+			echo_options.framed(vq, &used[i]);
+}
+
 static void callback(struct virtq *vq)
 {
 	unsigned burst = echo_options.burst;
@@ -28,7 +37,7 @@ static void callback(struct virtq *vq)
 	for (unsigned count; burst && (count = virtq_harvest_burst(vq, tokens, lengths, burst));)
 		for (unsigned i = 0; i < count; i++)
 			echo_options.used(vq, tokens[i], lengths[i]);
-	while ((token = virtq_harvest(vq, &length)))
+	while (!echo_options.in_turn && (token = virtq_harvest(vq, &length)))
 		echo_options.used(vq, token, length);
 }
 
@@ -42,7 +51,11 @@ static int echo_start(struct virtio_device *vdev)
 	echo_starts++;
 	for (unsigned i = 0; i < count; i++)
 		specs[i] = (struct virtq_spec){.name = names[i],
-		                               .callback = echo_options.used ? callback : NULL,
+		                               .callback = echo_options.framed ? callback_framed
+		                                           : echo_options.used ? callback
+		                                                               : NULL,
+		                               .head = echo_options.head,
+		                               .tail = echo_options.tail,
 		                               .max_size = echo_options.max_size,
 		                               .cpu = echo_options.cpu,
 		                               .in_turn = echo_options.in_turn,

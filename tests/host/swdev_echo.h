@@ -17,8 +17,11 @@ struct echo_options {
 	void (*config_changed)(struct virtio_device *vdev);
 	void (*drained)(struct virtq *vq); /* on the queue's CPU, as unused(): the queue is about to go */
 	unsigned cpu;                      /* of all its queues */
-	bool in_turn;
-	unsigned burst;             /* harvest in bursts of that; 0: one by one */
+	unsigned burst;                    /* harvest in bursts of that; 0: one by one */
+	bool in_turn;                      /* nothing but bursts */
+	/* Framed requests: their head's and tail's bytes, and who is given each instead of used(). */
+	uint16_t head, tail;
+	void (*framed)(struct virtq *vq, const struct virtq_used_request *used);
 	void *early;                /* 100 bytes of RAM, to be made available, and kicked, before DRIVER_OK */
 	int fail_probe, fail_start; /* errors for probe() and start() to give */
 };

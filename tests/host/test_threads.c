@@ -13,7 +13,8 @@
  *  - races that this run did not come across: hence many buffers.
  * That missing barriers are found is tried out first: the program runs itself with each of them disabled, and wants a report.
  *
- * RING_BUFFERS=n is how many buffers each variant moves.
+ * Requests are of three kinds, since the engines have loops of their own for each: of one or two buffers, one by one and in bursts; bursts
+ * that are used in turn; framed ones. RING_BUFFERS=n is how many each variant moves.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -76,6 +77,17 @@ static void used(struct virtq *vq, void *token, uint32_t length)
 	done_count++;
 }
 
+static void framed_used(struct virtq *vq, const struct virtq_used_request *done)
+{
+	const struct threaded_request *frame = (const void *)done->frame;
+	struct request *request = done->token;
+
+	if (frame->answer != request->expected || done->missing)
+		fail_msg("framed request %llu: a wrong answer in its tail, or %u bytes too few", (unsigned long long)done_count,
+		         done->missing);
+	used(vq, request, 8u * request->writable);
+}
+
 static void prepare(struct request *request, uint64_t random, bool readable, bool writable)
 {
 	request->readable = readable;
@@ -108,12 +120,34 @@ static void add_some(struct virtq *vq, uint64_t most)
 	}
 }
 
-/* The same, of one buffer each, in one call. */
-static void add_burst(struct virtq *vq, uint64_t most)
+/* Of a head with a number, one buffer with another one or for the answer, and a tail for the answer. */
+static void add_framed(struct virtq *vq, uint64_t most)
 {
-	struct virtq_buf bufs[ECHO_BURST_MAX];
-	void *tokens[ECHO_BURST_MAX];
-	bool writable = next_random() % 2;
+	for (unsigned room = virtq_frame_room(vq); most && room && idle_count; most--, room--) {
+		struct request *request = idle[--idle_count];
+		struct threaded_request *frame = virtq_next_frame(vq);
+		bool writable = next_random() % 2;
+
+		prepare(request, next_random(), !writable, writable);
+		frame->number = next_random();
+		frame->answer = 0;
+		request->expected = threaded_answer(frame->number + (writable ? 0 : request->wire->number));
+		request->in_flight = true;
+		assert_int_equal(virtq_add_frame_and_one(vq,
+		                                         &(struct virtq_buf){writable ? &request->wire->answer
+		                                                                      : &request->wire->number,
+		                                                             8},
+		                                         writable, request),
+		                 0);
+		virtq_kick_later(vq);
+	}
+}
+
+/* The same, of one buffer each, in one call. */
+static void add_burst_of(struct virtq *vq, uint64_t most, bool writable)
+{
+	struct virtq_buf bufs[ECHO_BURST_MAX] = {};
+	void *tokens[ECHO_BURST_MAX] = {};
 	unsigned count = 0, added;
 
 	for (; count < MIN(most, MIN(idle_count, ECHO_BURST_MAX)); count++) {
@@ -131,7 +165,31 @@ static void add_burst(struct virtq *vq, uint64_t most)
 	virtq_kick_later(vq);
 }
 
-static void run(uint64_t features, uint16_t size, uint64_t total)
+static void add_any(struct virtq *vq, uint64_t most)
+{
+	if (next_random() % 2)
+		add_some(vq, most);
+	else
+		add_burst_of(vq, most, next_random() % 2);
+}
+
+static void add_writable(struct virtq *vq, uint64_t most) { add_burst_of(vq, most, true); }
+
+static void add_readable(struct virtq *vq, uint64_t most) { add_burst_of(vq, most, false); }
+
+static const struct kind {
+	const char *name;
+	void (*add)(struct virtq *vq, uint64_t most);
+	struct echo_options options;
+} kinds[] = {
+	{"any", add_any, {.used = used, .max_buffers = 2, .burst = 16}},
+	{"in-turn-writable", add_writable, {.used = used, .max_buffers = 1, .burst = 16, .in_turn = true}},
+	{"in-turn-readable", add_readable, {.used = used, .max_buffers = 1, .burst = 16, .in_turn = true}},
+	{"framed", add_framed, {.framed = framed_used, .max_buffers = 3, .burst = 16, .head = 8, .tail = 8}},
+};
+enum { ANY, IN_TURN_WRITABLE, IN_TURN_READABLE, FRAMED, KINDS };
+
+static void run(unsigned kind, uint64_t features, uint16_t size, uint64_t total)
 {
 	struct threaded *device;
 	struct virtq *vq;
@@ -139,7 +197,7 @@ static void run(uint64_t features, uint16_t size, uint64_t total)
 	uint64_t added, kicks, suppressed;
 	struct threaded_counts counts;
 
-	echo_options = (struct echo_options){.used = used, .max_buffers = 2, .burst = 16};
+	echo_options = kinds[kind].options;
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	device = threaded_plug(features, size);
 	assert_non_null(device);
@@ -148,7 +206,7 @@ static void run(uint64_t features, uint16_t size, uint64_t total)
 	for (added = 0; added < total; added = done_count + REQUESTS - idle_count) {
 		uint64_t most = 1 + next_random() % (next_random() % 4 ? 4 : 64);
 
-		(next_random() % 2 ? add_some : add_burst)(vq, most < total - added ? most : total - added);
+		kinds[kind].add(vq, most < total - added ? most : total - added);
 		loop_turn(idle_count == 0 || !virtq_room(vq), LOOP_FOREVER);
 	}
 	while (done_count < total)
@@ -161,8 +219,8 @@ static void run(uint64_t features, uint16_t size, uint64_t total)
 	suppressed = vq->suppressed;
 	counts = threaded_unplug(device);
 	assert_int_equal(counts.served, total);
-	printf("# %s%s%s: %llu buffers, %llu kicks, %llu not needed; %llu interrupts, %llu sleeps of the device; %.1f s\n",
-	       features & BIT64(VIRTIO_F_RING_PACKED) ? "packed" : "split",
+	printf("# %s, %s%s%s: %llu buffers, %llu kicks, %llu not needed; %llu interrupts, %llu sleeps of the device; %.1f s\n",
+	       kinds[kind].name, features & BIT64(VIRTIO_F_RING_PACKED) ? "packed" : "split",
 	       features & BIT64(VIRTIO_F_EVENT_IDX) ? ", EVENT_IDX" : "",
 	       features & BIT64(VIRTIO_F_INDIRECT_DESC) ? ", indirect" : "", (unsigned long long)total, (unsigned long long)kicks,
 	       (unsigned long long)suppressed, (unsigned long long)counts.interrupts, (unsigned long long)counts.sleeps,
@@ -179,25 +237,51 @@ static uint64_t buffers(void)
 static void split_with_flags(void **state)
 {
 	(void)state;
-	run(BIT64(VIRTIO_F_INDIRECT_DESC), 256, buffers());
+	run(ANY, BIT64(VIRTIO_F_INDIRECT_DESC), 256, buffers());
 }
 
 static void split_with_event_index(void **state)
 {
 	(void)state;
-	run(BIT64(VIRTIO_F_EVENT_IDX), 64, buffers());
+	run(ANY, BIT64(VIRTIO_F_EVENT_IDX), 64, buffers());
 }
 
 static void packed_with_flags(void **state)
 {
 	(void)state;
-	run(BIT64(VIRTIO_F_RING_PACKED), 100, buffers());
+	run(ANY, BIT64(VIRTIO_F_RING_PACKED), 100, buffers());
 }
 
 static void packed_with_event_index(void **state)
 {
 	(void)state;
-	run(BIT64(VIRTIO_F_RING_PACKED) | BIT64(VIRTIO_F_INDIRECT_DESC) | BIT64(VIRTIO_F_EVENT_IDX), 256, buffers());
+	run(ANY, BIT64(VIRTIO_F_RING_PACKED) | BIT64(VIRTIO_F_INDIRECT_DESC) | BIT64(VIRTIO_F_EVENT_IDX), 256, buffers());
+}
+
+static void split_in_turn(void **state)
+{
+	(void)state;
+	run(IN_TURN_WRITABLE, BIT64(VIRTIO_F_EVENT_IDX), 64, buffers());
+	run(IN_TURN_READABLE, 0, 256, buffers());
+}
+
+static void packed_in_turn(void **state)
+{
+	(void)state;
+	run(IN_TURN_WRITABLE, BIT64(VIRTIO_F_RING_PACKED) | BIT64(VIRTIO_F_EVENT_IDX), 100, buffers());
+	run(IN_TURN_READABLE, BIT64(VIRTIO_F_RING_PACKED), 256, buffers());
+}
+
+static void split_framed(void **state)
+{
+	(void)state;
+	run(FRAMED, BIT64(VIRTIO_F_INDIRECT_DESC) | BIT64(VIRTIO_F_EVENT_IDX), 64, buffers());
+}
+
+static void packed_framed(void **state)
+{
+	(void)state;
+	run(FRAMED, BIT64(VIRTIO_F_RING_PACKED) | BIT64(VIRTIO_F_INDIRECT_DESC) | BIT64(VIRTIO_F_EVENT_IDX), 100, buffers());
 }
 
 /* ---- what the sanitizer would see ---- */
@@ -207,7 +291,7 @@ static void packed_with_event_index(void **state)
 
 static char *program;
 
-static int run_without(const char *what, const char *layout)
+static int run_without(const char *what, const char *kind, const char *layout)
 {
 	pid_t child = fork();
 	int status;
@@ -215,7 +299,7 @@ static int run_without(const char *what, const char *layout)
 	if (!child) {
 		setenv("TSAN_OPTIONS", "halt_on_error=1", 1);
 		if (freopen("/dev/null", "w", stderr))
-			execl(program, program, what, layout, (char *)NULL);
+			execl(program, program, what, kind, layout, (char *)NULL);
 		_exit(1);
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
@@ -223,10 +307,10 @@ static int run_without(const char *what, const char *layout)
 }
 
 /* The sanitizer sees a race when the threads meet in it, which on a busy machine they may not do in one run. */
-static bool seen_without(const char *what, const char *layout)
+static bool seen_without(const char *what, const char *kind, const char *layout)
 {
 	for (unsigned i = 0; i < 10; i++) {
-		int status = run_without(what, layout);
+		int status = run_without(what, kind, layout);
 
 		if (status)
 			return status == REPORTED;
@@ -237,19 +321,29 @@ static bool seen_without(const char *what, const char *layout)
 static void missing_barriers_are_seen(void **state)
 {
 	(void)state;
-	assert_int_equal(run_without("nothing", "split"), 0);
-	assert_true(seen_without("rmb", "split"));
-	assert_true(seen_without("wmb", "split"));
-	assert_int_equal(run_without("nothing", "packed"), 0);
-	assert_true(seen_without("rmb", "packed"));
-	assert_true(seen_without("wmb", "packed"));
+	for (const struct kind *kind = kinds; kind < kinds + KINDS; kind++) {
+		const char *layouts[] = {"split", "packed"};
+
+		for (unsigned i = 0; i < 2; i++) {
+			assert_int_equal(run_without("nothing", kind->name, layouts[i]), 0);
+			/* Nothing is read of a buffer that was only read: no need for the barrier there. */
+			if (kind != &kinds[IN_TURN_READABLE])
+				assert_true(seen_without("rmb", kind->name, layouts[i]));
+			assert_true(seen_without("wmb", kind->name, layouts[i]));
+		}
+	}
 }
 
 static int run_child(char **argv)
 {
 	host_tsan_no_rmb = strcmp(argv[1], "rmb") == 0;
 	host_tsan_no_wmb = strcmp(argv[1], "wmb") == 0;
-	run(strcmp(argv[2], "packed") == 0 ? BIT64(VIRTIO_F_RING_PACKED) : 0, 64, 20000);
+	for (unsigned kind = 0; kind < KINDS; kind++)
+		if (!strcmp(argv[2], kinds[kind].name))
+			run(kind,
+			    (strcmp(argv[3], "packed") ? 0 : BIT64(VIRTIO_F_RING_PACKED)) |
+			            (kind == FRAMED ? BIT64(VIRTIO_F_INDIRECT_DESC) : 0),
+			    64, 20000);
 	return 0;
 }
 #endif
@@ -274,15 +368,21 @@ int main(int argc, char **argv)
 #ifdef HOST_TSAN
 		cmocka_unit_test(missing_barriers_are_seen),
 #endif
-		cmocka_unit_test(split_with_flags),          cmocka_unit_test(split_with_event_index),
-		cmocka_unit_test(packed_with_flags),         cmocka_unit_test(packed_with_event_index),
+		cmocka_unit_test(split_with_flags),
+		cmocka_unit_test(split_with_event_index),
+		cmocka_unit_test(packed_with_flags),
+		cmocka_unit_test(packed_with_event_index),
+		cmocka_unit_test(split_in_turn),
+		cmocka_unit_test(packed_in_turn),
+		cmocka_unit_test(split_framed),
+		cmocka_unit_test(packed_framed),
 	};
 
 	(void)argc, (void)argv;
 	start();
 #ifdef HOST_TSAN
 	program = argv[0];
-	if (argc == 3)
+	if (argc == 4)
 		return run_child(argv);
 #endif
 	return cmocka_run_group_tests(tests, NULL, NULL);

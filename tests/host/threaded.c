@@ -16,6 +16,10 @@
 
 #include <cmocka.h>
 
+#ifdef HOST_TSAN
+#include <sanitizer/tsan_interface.h>
+#endif
+
 #include <arch/irq.h>
 #include <host.h>
 #include <virtio/transport.h>
@@ -25,6 +29,8 @@
 #include "threaded.h"
 
 enum { NEXT = 1, WRITE = 2, INDIRECT = 4, AVAIL = 1 << 7, USED = 1 << 15 };
+
+#define BUFFERS_MAX 2u /* of a request, of either kind */
 
 struct split_desc {
 	uint64_t address;
@@ -53,8 +59,8 @@ struct used_ring {
 
 /* What a buffer asks for. */
 struct chain {
-	uint64_t number;
-	uint8_t *answer;
+	uint64_t number; /* the sum of those to be read */
+	uint8_t *answers[BUFFERS_MAX];
 	uint32_t id;
 	unsigned readable, writable, slots;
 	uint32_t written;
@@ -103,26 +109,27 @@ static uint64_t next_random(struct threaded *device)
 
 static void add(struct threaded *device, struct chain *chain, uint64_t address, uint32_t length, bool writable)
 {
-	if (length != sizeof(chain->number) || !host_is_ram(address, length) || (writable ? chain->writable : chain->readable))
+	uint64_t number;
+
+	if (length != sizeof(number) || !host_is_ram(address, length) ||
+	    (writable ? chain->writable : chain->readable) == BUFFERS_MAX || (!writable && chain->writable)) {
 		complain(device, "a buffer that no request of the test has");
-	else if (writable)
-		chain->answer = at(address);
-	else
-		memcpy(&chain->number, at(address), sizeof(chain->number));
-	if (writable)
-		chain->writable++;
-	else
+	} else if (writable) {
+		chain->answers[chain->writable++] = at(address);
+	} else {
+		memcpy(&number, at(address), sizeof(number));
+		chain->number += number;
 		chain->readable++;
+	}
 }
 
 static void serve(struct chain *chain)
 {
 	uint64_t answer = chain->readable ? threaded_answer(chain->number) : THREADED_UNASKED;
 
-	if (chain->answer) {
-		memcpy(chain->answer, &answer, sizeof(answer));
-		chain->written = sizeof(answer);
-	}
+	for (unsigned i = 0; i < chain->writable; i++)
+		memcpy(chain->answers[i], &answer, sizeof(answer));
+	chain->written = chain->writable * (uint32_t)sizeof(answer);
 }
 
 /* ---- split ---- */
@@ -152,7 +159,7 @@ static void split_take(struct threaded *device, struct chain *chain)
 		d = table;
 	}
 	add(device, chain, d->address, d->length, d->flags & WRITE);
-	if (d->flags & NEXT) {
+	for (unsigned i = 1; d->flags & NEXT && i < 2 * BUFFERS_MAX; i++) {
 		d = &table[d->next];
 		add(device, chain, d->address, d->length, d->flags & WRITE);
 	}
@@ -230,9 +237,14 @@ static void packed_put(struct threaded *device, const struct chain *chain)
 	struct packed_desc *d = packed_at(device, device->used);
 	bool wrap = packed_wrap(device, device->used);
 
-	d->id = (uint16_t)chain->id;
-	d->length = chain->written;
-	atomic_store_explicit(&d->flags, (uint16_t)((wrap ? AVAIL | USED : 0) | (chain->written ? WRITE : 0)),
+	uint64_t flags = (uint64_t)((wrap ? AVAIL | USED : 0) | (chain->written ? WRITE : 0));
+
+	/* In one store, so that a driver may load as much of it at once as it likes. Order goes by the place of what it loads. */
+#ifdef HOST_TSAN
+	__tsan_release(&d->id);
+	__tsan_release(&d->flags);
+#endif
+	atomic_store_explicit((_Atomic uint64_t *)(void *)&d->length, chain->written | (uint64_t)chain->id << 32 | flags << 48,
 	                      memory_order_release);
 	device->used += chain->slots;
 }

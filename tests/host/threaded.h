@@ -13,7 +13,8 @@
 
 struct threaded;
 
-/* A request: a number in, for the device; threaded_answer() of it out, for the driver. Either may be left out, not both. */
+/* A request: a number in, for the device; threaded_answer() of it out, for the driver. Either may be left out, not both. Of two numbers in the
+ * answer is that of their sum; where there is room for two it comes twice. */
 struct threaded_request {
 	uint64_t number, answer;
 };

@@ -1,6 +1,9 @@
 """Budgets: guest instructions, notifications and interrupts per request. Under -icount the time stamps count instructions; the device acts
-at once (ioeventfd=off), but completes when the host likes. Each test prints its figure. Where they go: tools/instructions. The aims
-are 250 at depth 32 and 900 at depth 1; packed rings and depth 1 are not there yet, their limits here keep what was reached."""
+at once (ioeventfd=off), but completes when the host likes: a request at depth 1 takes some 20 more when its end comes before the CPU
+sleeps than behind that, so a figure is the median of three runs. Each test prints its figure. The aims are 250 and 900: packed rings take
+895 to 910 at depth 1, their limit there keeps that. Where they go: docs/instructions.md."""
+
+import statistics
 
 import pytest
 
@@ -20,24 +23,29 @@ def run(make_vm, words, trace=(), **device):
 
 @pytest.mark.parametrize("words, packed, budget", [
     ("bench.qd=32", False, 250),
-    ("bench.qd=32", True, 300),
-    ("bench.qd=1", False, 1250),
-    ("bench.qd=1", True, 1300),
+    ("bench.qd=32", True, 250),
+    ("bench.qd=1", False, 900),
+    ("bench.qd=1", True, 920),
 ])
 def test_instructions(make_vm, words, packed, budget):
-    vm, told = run(make_vm, words, packed=packed)
-    figure = told["tsc"] / told["ops"]
+    figures = []
+    for _ in range(3):
+        vm, told = run(make_vm, words, packed=packed)
+        vm.check(told["errors"] == 0, "no read fails")
+        figures.append(told["tsc"] / told["ops"])
+    figure = statistics.median(figures)
     print(f"{words}, {'packed' if packed else 'split'}: {figure:.1f} guest instructions per request, budget {budget}")
-    vm.check(told["errors"] == 0 and figure <= budget, f"{figure:.1f} guest instructions per request, the budget is {budget}")
+    vm.check(figure <= budget, f"{figure:.1f} guest instructions per request, the budget is {budget}")
 
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_notifications(make_vm, packed):
-    """Counted by QEMU, from outside, warm-up included."""
+    """Counted by QEMU, from outside, warm-up included. At depth 32 one in 32 is the least that there can be: each batch goes out whole."""
     vm, _ = run(make_vm, "bench.qd=32", trace=["virtio_queue_notify", "virtio_notify"], packed=packed)
     events = [event for event, _ in vm.trace()]
     requests = OPERATIONS + WARM_UP
-    kicks, irqs = (events.count(event) / requests for event in ("virtio_queue_notify", "virtio_notify"))
-    print(f"{'packed' if packed else 'split'}: {kicks:.4f} notifications and {irqs:.4f} interrupts per request")
-    vm.check(kicks <= 1 / 24, f"{kicks:.4f} notifications per request, the budget is 1/24")
-    vm.check(irqs <= 1 / 16, f"{irqs:.4f} interrupts per request, the budget is 1/16")
+    kicks, irqs = (events.count(event) for event in ("virtio_queue_notify", "virtio_notify"))
+    batches = sum(-(-run // 32) for run in (OPERATIONS, WARM_UP))  # the last of each may be smaller
+    print(f"{'packed' if packed else 'split'}: {kicks} notifications and {irqs} interrupts for {requests} requests, {batches} batches")
+    vm.check(kicks <= batches, f"{kicks} notifications for {batches} batches of 32 requests")
+    vm.check(irqs <= requests / 16, f"{irqs} interrupts for {requests} requests, the budget is 1/16")

@@ -43,6 +43,8 @@ static inline void event_init_kick(struct event *event, unsigned cpu, void (*run
 
 /* Ask for a run in this or the next turn of its CPU; marking twice is one run. Any context, interrupts included; any CPU. */
 void event_mark(struct event *event);
+/* The same where interrupts are masked, as in their handlers. */
+void event_mark_masked(struct event *event);
 
 /* Ask for a run at the end of this turn; for a kick, or before the loop sleeps. Loop context. Same storage rules; an event is either marked or
  * deferred, not both kinds. Another CPU's event is marked instead. */
