@@ -90,6 +90,11 @@ void virtio_config_bytes(struct virtio_device *vdev, uint32_t offset, void *byte
 	}
 }
 
+int virtio_shm_region(struct virtio_device *vdev, uint8_t id, struct virtio_shm *region)
+{
+	return vdev->ops->shm_region(vdev, id, region);
+}
+
 void *virtio_device_memory(struct virtio_device *vdev, uint64_t phys, uint64_t size)
 {
 	(void)vdev;

@@ -11,11 +11,6 @@
 #include <virtio/virtio.h>
 #include <virtio/virtq.h>
 
-struct virtio_shm {
-	uint64_t phys, length;
-	volatile void *memory; /* mapped, uncached */
-};
-
 /*
  * A transport: control plane only. A queue index is always a parameter, so that select-and-access is one step.
  * Errors: -ENOENT: no such queue or region; -EIO: the device did not do as told (one log line says what); -EINVAL: out of bounds.

@@ -168,11 +168,12 @@ int virtio_pci_shm_region(struct virtio_device *vdev, uint8_t id, struct virtio_
 		length = pci_read32(vp->function, (uint16_t)(capability.position + CAP_STRUCTURE_LENGTH_HIGH));
 		offset = offset << 32 | capability.offset;
 		length = length << 32 | capability.structure_length;
-		/* "Shared memory capability": within the BAR, which pci_bar_map() checks */
-		region->memory = pci_bar_map(vp->function, capability.bar, offset, length);
+		/* "Shared memory capability": within the BAR */
+		if (!pci_bar_holds(vp->function, capability.bar, offset, length))
+			return -EIO;
 		region->phys = vp->function->bars[capability.bar].base + offset;
 		region->length = length;
-		return region->memory ? 0 : -EIO;
+		return 0;
 	}
 	return -ENOENT;
 }

@@ -200,6 +200,12 @@ void virtio_driver_ok(struct virtio_device *vdev);
 void virtio_config_bytes(struct virtio_device *vdev, uint32_t offset, void *bytes, uint32_t size);
 [[nodiscard]] int virtio_config_write(struct virtio_device *vdev, uint32_t offset, const void *value, uint32_t size);
 
+/* "Shared Memory Regions": where the one with that id is; virtio_device_memory() maps it. -ENOENT: there is none; -EIO: it cannot be. */
+struct virtio_shm {
+	uint64_t phys, length;
+};
+[[nodiscard]] int virtio_shm_region(struct virtio_device *vdev, uint8_t id, struct virtio_shm *region);
+
 /* Memory of the device's at that physical address, which is no RAM: mapped like RAM. NULL: it cannot be. */
 void *virtio_device_memory(struct virtio_device *vdev, uint64_t phys, uint64_t size);
 

@@ -91,6 +91,8 @@ uint8_t pci_capability_next(const struct pci_function *function, uint8_t id, uin
 
 /* A memory BAR's window [offset, offset + length), mapped uncached. NULL (and a line): none there, or it does not fit. */
 volatile void *pci_bar_map(const struct pci_function *function, unsigned bar, uint64_t offset, uint64_t length);
+/* Without mapping it. False (and a line): none there, or it does not fit. */
+bool pci_bar_holds(const struct pci_function *function, unsigned bar, uint64_t offset, uint64_t length);
 
 /* The same for an I/O BAR: the first port. -ENOENT (and a line): none there, or it does not fit. */
 [[nodiscard]] int pci_bar_port(const struct pci_function *function, unsigned bar, uint64_t offset, uint64_t length,

@@ -237,6 +237,11 @@ static bool bar_holds(const struct pci_function *function, unsigned bar, enum pc
 	return false;
 }
 
+bool pci_bar_holds(const struct pci_function *function, unsigned bar, uint64_t offset, uint64_t length)
+{
+	return bar_holds(function, bar, PCI_BAR_MEM, offset, length);
+}
+
 volatile void *pci_bar_map(const struct pci_function *function, unsigned bar, uint64_t offset, uint64_t length)
 {
 	volatile void *memory;

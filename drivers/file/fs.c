@@ -21,7 +21,7 @@ struct virtio_fs_config {
 };
 _Static_assert(sizeof(struct virtio_fs_config) == 44, "virtio_fs_config");
 
-enum { INIT_BIG_WRITES = 1 << 5, INIT_READDIRPLUS = 1 << 13, INIT_MAX_PAGES = 1 << 22 };
+enum { INIT_BIG_WRITES = 1 << 5, INIT_READDIRPLUS = 1 << 13, INIT_MAX_PAGES = 1 << 22, INIT_MAP_ALIGNMENT = 1 << 26 };
 
 #define MAJOR 7
 #define MINOR 31
@@ -106,23 +106,30 @@ void fs_forget(struct fs *fs, struct virtio_call *call)
 static int session(struct fs *fs)
 {
 	struct virtio_call *call = fs_begin(fs, FUSE_INIT, 0);
-	uint32_t major, minor, max_write;
+	struct virtio_shm window;
+	bool offered = fs_dax_offered(fs, &window);
+	uint32_t major, minor, flags, max_write;
+	unsigned alignment;
 	int error;
 
 	put(call, MAJOR, 4);
 	put(call, MINOR, 4);
 	put(call, VIRTIO_CALL_DATA, 4); /* read-ahead */
-	put(call, INIT_BIG_WRITES | INIT_READDIRPLUS | INIT_MAX_PAGES, 4);
+	put(call, INIT_BIG_WRITES | INIT_READDIRPLUS | INIT_MAX_PAGES | (offered ? INIT_MAP_ALIGNMENT : 0), 4);
 	error = fs_exchange(fs, call, 24, NULL, 0, NULL, NULL);
 	if (error)
 		return error;
 	major = (uint32_t)get(payload(call), 4);
 	minor = (uint32_t)get(payload(call) + 4, 4);
+	flags = (uint32_t)get(payload(call) + 12, 4);
 	max_write = (uint32_t)get(payload(call) + 20, 4);
+	alignment = (unsigned)get(payload(call) + 30, 2); /* 0 where the answer is shorter */
 	end(call);
 	if (major != MAJOR || minor < 12 || max_write < DATA_MIN)
 		return virtio_refuse(fs->vdev, -EPROTO, "FUSE %u.%u with writes of %u bytes", major, minor, max_write);
 	fs->data_max = MIN(max_write, VIRTIO_CALL_DATA);
+	if (offered && flags & INIT_MAP_ALIGNMENT)
+		fs_dax_start(fs, &window, alignment);
 	return 0;
 }
 
@@ -169,6 +176,7 @@ static void stop(struct virtio_device *vdev)
 	struct fs *fs = vdev->driver_data;
 
 	file_tree_reset(&fs->tree);
+	fs_dax_stop(fs);
 	virtio_service_stop(vdev);
 }
 

@@ -76,6 +76,8 @@ static void forget(struct file *file)
 	struct virtio_call *call = NULL;
 
 	if (file->open)
+		fs_dax_drop(fs, file->id, &file->handle);
+	if (file->open && !file->stale)
 		call = fs_begin(fs, file->kind == FILE_DIRECTORY ? FUSE_RELEASEDIR : FUSE_RELEASE, file->id);
 	if (call) {
 		put(call, file->handle, 8);
@@ -84,7 +86,8 @@ static void forget(struct file *file)
 
 		[[maybe_unused]] int error = fs_exchange_plain(fs, call); /* it is closed either way */
 	}
-	forget_node(fs, file->id);
+	if (!file->stale) /* a reset meanwhile has forgotten it */
+		forget_node(fs, file->id);
 }
 
 static int read_link(const struct file *link, char *text, size_t size)
@@ -106,6 +109,7 @@ static int stat(const struct file *file, struct file_info *info)
 {
 	struct fs *fs = fs_of(file);
 	struct virtio_call *call = fs_begin(fs, FUSE_GETATTR, file->id);
+	unsigned era = fs->dax.era;
 	const uint8_t *attr;
 	int error;
 
@@ -123,11 +127,12 @@ static int stat(const struct file *file, struct file_info *info)
 	                           .size = get(attr + 8, 8),
 	                           .inode = get(attr, 8),
 	                           .changed_s = get(attr + 32, 8)};
+	fs_dax_size(fs, era, file->id, info->size, get(payload(call), 8));
 	end(call);
 	return 0;
 }
 
-static int resize(const struct file *file, uint64_t size)
+static int set_size(const struct file *file, uint64_t size)
 {
 	struct fs *fs = fs_of(file);
 	struct virtio_call *call = fs_begin(fs, FUSE_SETATTR, file->id);
@@ -138,6 +143,17 @@ static int resize(const struct file *file, uint64_t size)
 	for (unsigned i = 0; i < 8; i++) /* lock owner, times, mode, owners */
 		put(call, 0, 8);
 	return fs_exchange_plain(fs, call);
+}
+
+static int resize(const struct file *file, uint64_t size)
+{
+	struct fs *fs = fs_of(file);
+	int error;
+
+	fs_dax_hold(fs, file->id);
+	error = file->stale ? -EIO : set_size(file, size);
+	fs_dax_release(fs);
+	return error;
 }
 
 static uint32_t linux_flags(unsigned flags) { return !(flags & FILE_WRITE) ? 0 : flags & FILE_READ ? LINUX_RDWR : LINUX_WRONLY; }
@@ -154,6 +170,7 @@ static int open(struct file *file, unsigned flags)
 		return error;
 	file->handle = get(payload(call), 8);
 	file->open = true;
+	file->rights = flags;
 	end(call);
 	return flags & FILE_TRUNCATE && flags & FILE_WRITE ? resize(file, 0) : 0;
 }
@@ -167,6 +184,7 @@ static int create(const struct file *directory, const char *name, size_t length,
 	put(call, mode | 0100000, 4);
 	put(call, 0, 8); /* umask, open flags */
 	put_name(call, name, length);
+	to->rights = flags;
 	return fetch_entry(fs, call, to, true);
 }
 
@@ -192,15 +210,21 @@ static int fetch(const struct file *file, uint32_t opcode, uint64_t offset, void
 
 static int read(const struct file *file, uint64_t offset, void *memory, uint32_t length)
 {
-	return fetch(file, FUSE_READ, offset, memory, length);
+	int count = fs_dax_copy(file, offset, memory, length, false);
+
+	return count ? count : fetch(file, FUSE_READ, offset, memory, length);
 }
 
 static int write(const struct file *file, uint64_t offset, const void *memory, uint32_t length)
 {
 	struct fs *fs = fs_of(file);
-	struct virtio_call *call = fs_begin(fs, FUSE_WRITE, file->id);
-	int count;
+	int count = fs_dax_copy(file, offset, (void *)(uintptr_t)memory, length, true);
+	unsigned era = fs->dax.era;
+	struct virtio_call *call;
 
+	if (count)
+		return count;
+	call = fs_begin(fs, FUSE_WRITE, file->id);
 	length = MIN(length, fs->data_max);
 	put(call, file->handle, 8);
 	put(call, offset, 8);
@@ -212,6 +236,7 @@ static int write(const struct file *file, uint64_t offset, const void *memory, u
 		return count;
 	count = (int)MIN(get(payload(call), 4), (uint64_t)length);
 	end(call);
+	fs_dax_wrote(fs, era, file->id, count ? offset + (uint64_t)count : 0);
 	return count;
 }
 
@@ -298,6 +323,9 @@ static int remove_name(const struct file *directory, const char *name, size_t le
 
 	if (error)
 		return error;
+	fs_dax_drop(fs, file.id, NULL);
+	if (directory->stale)
+		return -EIO;
 	call = fs_begin(fs, is_directory ? FUSE_RMDIR : FUSE_UNLINK, directory->id);
 	put_name(call, name, length);
 	error = fs_exchange_plain(fs, call);

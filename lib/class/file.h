@@ -35,8 +35,9 @@ struct file {
 	bool taken, stale;
 	enum file_kind kind;
 	/* The driver's. */
-	uint64_t id, handle, lookups;
+	uint64_t id, handle;
 	bool open;
+	unsigned rights; /* it is open for: FILE_READ, FILE_WRITE */
 };
 
 /* `name` is only good within the call, which may use other files. False: enough. */

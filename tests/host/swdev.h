@@ -152,10 +152,11 @@ struct swdev {
 	bool transitional, no_line;  /* front pci: also has the legacy interface; has no INTx */
 	bool legacy_choice;          /* of a transitional device: the driver will use the legacy interface */
 	bool window, ports;          /* front pci: that BAR has no address, so there is only the capability's window; it is I/O */
-	uint64_t shm_base, shm_size; /* shared memory region 1; 0: none */
-	bool mmio_level;             /* front mmio: the line is level-triggered */
-	struct dma_device dma;       /* front direct: the driver's side of the DMA seam */
-	uint16_t config_size;        /* bytes of configuration space; the type's unless the test makes it smaller */
+	uint64_t shm_base, shm_size; /* a shared memory region; base 0: none */
+	uint8_t shm_id;
+	bool mmio_level;       /* front mmio: the line is level-triggered */
+	struct dma_device dma; /* front direct: the driver's side of the DMA seam */
+	uint16_t config_size;  /* bytes of configuration space; the type's unless the test makes it smaller */
 	enum swdev_order order;
 	enum swdev_wish wish;
 	unsigned budget;          /* buffers served per look; 0: all */

@@ -168,10 +168,12 @@ static uint64_t irq_count(struct virtio_device *vdev)
 
 static int shm_region(struct virtio_device *vdev, uint8_t id, struct virtio_shm *region)
 {
-	(void)vdev;
-	(void)id;
-	(void)region;
-	return -ENOENT;
+	const struct swdev *dev = dev_of(vdev);
+
+	if (!dev->shm_base || id != dev->shm_id)
+		return -ENOENT;
+	*region = (struct virtio_shm){.phys = dev->shm_base, .length = dev->shm_size};
+	return 0;
 }
 
 static void notify(struct virtio_device *vdev, uint16_t index, uint32_t data)

@@ -7,6 +7,7 @@
 
 #include "swdev_impl.h"
 #include "swdev_tree.h"
+#include "swdev_window.h"
 #include "swdev_work_impl.h"
 
 enum { HIPRIO = 0, HANDLES = 200 };
@@ -22,6 +23,7 @@ struct server {
 	struct swdev_tree tree; /* first: see swdev_tree_of() */
 	unsigned named[SWDEV_NODES];
 	unsigned handles[HANDLES]; /* node + 1 */
+	uint32_t modes[HANDLES];   /* how each is open: 0 to read, 1 to write, 2 for both */
 	bool session;
 };
 
@@ -37,6 +39,7 @@ static void init(struct swdev *dev)
 
 static void release(struct swdev *dev)
 {
+	swdev_window_free(&server_of(dev)->tree);
 	swdev_tree_free(&server_of(dev)->tree);
 	free(dev->state);
 }
@@ -45,6 +48,7 @@ static void end_session(struct server *server)
 {
 	memset(server->named, 0, sizeof(server->named));
 	memset(server->handles, 0, sizeof(server->handles));
+	swdev_window_reset(&server->tree);
 	server->session = false;
 	server->tree.references = 0;
 }
@@ -96,6 +100,7 @@ static void put_handle(struct exchange *exchange, unsigned index)
 		if (exchange->server->handles[i])
 			continue;
 		exchange->server->handles[i] = index + 1;
+		exchange->server->modes[i] = get32(exchange->in) & 3;
 		exchange->server->tree.references++;
 		put64(exchange->out + exchange->out_length, i + 5);
 		exchange->out_length += 16;
@@ -251,8 +256,23 @@ static int start_session(struct exchange *exchange)
 	put32(exchange->out, 7);
 	put32(exchange->out + 4, 31);
 	put32(exchange->out + 20, 65536); /* max_write */
+	if (exchange->server->tree.window)
+		swdev_window_session(exchange->server->tree.window, get32(exchange->in + 12), exchange->out);
 	exchange->out_length = 64;
 	return 0;
+}
+
+static int set_up_mapping(struct exchange *exchange)
+{
+	uint64_t handle = get64(exchange->in);
+	uint32_t mode;
+
+	if (!handle_is_right(exchange, handle))
+		return 9;
+	mode = exchange->server->modes[handle - 5];
+	if (exchange->in_length != 40 || mode == 1 || (mode == 0 && get64(exchange->in + 24) & SWDEV_MAP_WRITE))
+		swdev_violation(exchange->dev, "SETUPMAPPING of %u bytes, to a file open for %u", exchange->in_length, mode);
+	return swdev_window_map(exchange->dev, exchange->node, exchange->in);
 }
 
 static int answer(struct exchange *exchange, uint32_t opcode)
@@ -263,6 +283,8 @@ static int answer(struct exchange *exchange, uint32_t opcode)
 	case 1:
 		return lookup(exchange);
 	case 3:
+		exchange->server->tree.stats++;
+		put64(exchange->out, exchange->server->tree.valid_s);
 		put_attr(exchange, exchange->out + 16, exchange->node);
 		exchange->out_length = 104;
 		return 0;
@@ -302,6 +324,10 @@ static int answer(struct exchange *exchange, uint32_t opcode)
 		return make(exchange, SWDEV_FILE, 16, get32(exchange->in) & 0200);
 	case 44:
 		return readdirplus(exchange);
+	case 48:
+		return set_up_mapping(exchange);
+	case 49:
+		return swdev_window_unmap(exchange->dev, exchange->in, exchange->in_length);
 	default:
 		swdev_violation(exchange->dev, "request %u on a request queue", opcode);
 		return 38;

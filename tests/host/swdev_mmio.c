@@ -135,10 +135,10 @@ static uint32_t read_register(struct swdev *dev, uint64_t offset)
 			return swdev_generation_read(dev);
 		case SHM_LEN:
 		case SHM_LEN + 4:
-			return half(bank->shm_sel == 1 && dev->shm_size ? dev->shm_size : UINT64_MAX, offset);
+			return half(bank->shm_sel == dev->shm_id && dev->shm_base ? dev->shm_size : UINT64_MAX, offset);
 		case SHM_BASE:
 		case SHM_BASE + 4:
-			return half(bank->shm_sel == 1 && dev->shm_size ? dev->shm_base : UINT64_MAX, offset);
+			return half(bank->shm_sel == dev->shm_id && dev->shm_base ? dev->shm_base : UINT64_MAX, offset);
 		}
 	}
 	swdev_violation(dev, "register %#x was read", (unsigned)offset);

@@ -184,10 +184,10 @@ static void add_capabilities(struct swdev *dev)
 		if (dev->config_size)
 			pci->device_cap = add_virtio(pci, CAP_DEVICE, dev->structures_bar, DEVICE_AT, dev->config_size, 16);
 		pci->cfg_cap = add_virtio(pci, CAP_PCI_CFG, 0, 0, 0, 20);
-		if (dev->shm_size) {
+		if (dev->shm_base) {
 			uint8_t at = add_virtio(pci, CAP_SHARED_MEMORY, 2, (uint32_t)dev->shm_base, (uint32_t)dev->shm_size, 24);
 
-			pci->config[at + 5] = 1; /* id */
+			pci->config[at + 5] = dev->shm_id;
 			put32(pci->config + at + 16, (uint32_t)(dev->shm_base >> 32));
 			put32(pci->config + at + 20, (uint32_t)(dev->shm_size >> 32));
 			add_bar(dev, 2, false, true, UINT64_C(1) << 36, pci->slot);

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <arch/clock.h>
 #include <class/file.h>
@@ -20,10 +22,20 @@ void swdev_tree_init(struct swdev_tree *tree)
 	tree->nodes[0] = (struct swdev_node){.used = true, .kind = SWDEV_DIRECTORY, .mode = 0755};
 }
 
+static void free_bytes(struct swdev_node *node)
+{
+	if (!node->shared) {
+		free(node->bytes);
+		return;
+	}
+	munmap(node->bytes, node->size + 1);
+	close(node->shared - 1);
+}
+
 void swdev_tree_free(struct swdev_tree *tree)
 {
 	for (unsigned i = 0; i < SWDEV_NODES; i++)
-		free(tree->nodes[i].bytes);
+		free_bytes(&tree->nodes[i]);
 }
 
 unsigned swdev_tree_find(const struct swdev_tree *tree, unsigned directory, const char *name, size_t length)
@@ -62,7 +74,7 @@ int swdev_tree_make(struct swdev_tree *tree, unsigned directory, const char *nam
 
 		if (node->used)
 			continue;
-		free(node->bytes);
+		free_bytes(node);
 		*node = (struct swdev_node){.used = true, .parent = directory, .kind = kind, .mode = mode};
 		memcpy(node->name, name, length);
 		*made = i;
@@ -108,8 +120,36 @@ int swdev_tree_rename(struct swdev_tree *tree, unsigned directory, const char *n
 	return 0;
 }
 
+static uint8_t *map_shared(struct swdev_node *node, size_t size)
+{
+	uint8_t *bytes = mmap(NULL, size + 1, PROT_READ | PROT_WRITE, MAP_SHARED, node->shared - 1, 0);
+
+	if (ftruncate(node->shared - 1, (off_t)size) || bytes == MAP_FAILED)
+		abort();
+	return bytes;
+}
+
+void swdev_tree_share(struct swdev_node *node)
+{
+	uint8_t *bytes = node->bytes;
+
+	if (node->shared)
+		return;
+	node->shared = memfd_create("node", 0) + 1;
+	node->bytes = map_shared(node, node->size);
+	if (node->size)
+		memcpy(node->bytes, bytes, node->size);
+	free(bytes);
+}
+
 void swdev_tree_resize(struct swdev_node *node, size_t size)
 {
+	if (node->shared) {
+		munmap(node->bytes, node->size + 1);
+		node->bytes = map_shared(node, size);
+		node->size = size;
+		return;
+	}
 	node->bytes = realloc(node->bytes, size + 1);
 	if (size > node->size)
 		memset(node->bytes + node->size, 0, size - node->size);
