@@ -382,7 +382,7 @@ $(B)/tests/loader.bin: tests/system/loader.S | need-build
 	$(Q)$(LD) -m elf_i386 -Ttext=0xffff0000 -e start --oformat binary -o $@ $@.o
 
 test-system: $(B)/vireo.elf $(B)/vireo.plain.elf $(B)/vireo.small.elf $(B)/vireo.bzImage $(B)/vireo.bin $(B)/tests/loader.bin need-run ## boot the image in a VMM (QEMU=...) and check its effects from outside; PYTEST="-k blk" selects
-	$(call need,run the system tests,python3-pytest python3-pytest-xdist ovmf acpica-tools openssl $(PACKAGES_IMAGE))
+	$(call need,run the system tests,python3-pytest python3-pytest-xdist ovmf acpica-tools openssl lz4 $(PACKAGES_IMAGE))
 	@VIREO_IMAGE=$(abspath $(B)/vireo.elf) tools/test-system $(BUILD)/system -n 2 $(PYTEST)
 
 .PHONY: boots devices

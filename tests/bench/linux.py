@@ -3,6 +3,7 @@
 The kernel is the uncompressed vmlinux, which QEMU starts by the same protocol as Vireo and which boots faster than the bzImage.
 """
 
+import fcntl
 import gzip
 import lzma
 import pathlib
@@ -31,25 +32,32 @@ class Linux:
         self.initrd = self.directory / "initrd"
         self.fio = self.directory / "initrd.fio"
 
-    def make(self):
+    def fetch(self):
+        """The kernel and its modules, no initial file system; who comes while another fetches them waits."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        if not self.kernel.exists():
-            self.unpack()
-            self.extract()
+        with open(self.directory / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not self.kernel.exists():
+                self.unpack()
+                self.extract()
         self.version = (self.directory / "version").read_text().strip()
+        return self
+
+    def make(self):
+        self.fetch()
         load = self.directory / "load"
         run("gcc", "-O2", "-Wall", "-static", "-pthread", "-o", load, HERE / "load.c")
-        files = [("init", load.read_bytes(), 0o755)]
-        for path in sorted(self.root.rglob("*.ko")):
-            if path.stem in MODULES:
-                files.append((f"modules/{path.name}", path.read_bytes(), 0o644))
+        files = [("init", load.read_bytes(), 0o755), *self.modules(MODULES)]
         self.initrd.write_bytes(archive(files))
-        libraries = with_libraries(shutil.which("fio"))
+        libraries = with_libraries(shutil.which("fio"), "bin/fio")
         if libraries:
             self.fio.write_bytes(archive(files + libraries))
         else:
             self.fio = None
         return self
+
+    def modules(self, names):
+        return [(f"modules/{path.name}", path.read_bytes(), 0o644) for path in sorted(self.root.rglob("*.ko")) if path.stem in names]
 
     def unpack(self):
         """The package that the meta package stands for, from Debian's archive, into a directory of ours."""
@@ -95,11 +103,11 @@ def kernel_package():
     raise RuntimeError(f"no {PACKAGE} in the package lists")
 
 
-def with_libraries(program):
-    """[(name, bytes, mode)] of a program and what ldd names; none where it is absent."""
+def with_libraries(program, name):
+    """[(name, bytes, mode)] of a program, under a name, and what ldd names; none where it is absent."""
     if not program:
         return []
-    files = {program: "bin/fio"}
+    files = {program: str(name)}
     for line in run("ldd", program).splitlines():
         for word in line.split():
             if word.startswith("/"):
