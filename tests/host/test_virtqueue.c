@@ -426,6 +426,68 @@ static void added_again_where_they_were(void **state)
 	}
 }
 
+/* Framed requests of one number, which comes back in the tail: some more are added, and stay out of the ring until the next kick, while
+ * others are taken back. */
+static void run_staged(uint64_t features, uint16_t size)
+{
+	struct swdev *dev = swdev_new(&swdev_echo);
+	uint64_t added = 0, done = 0;
+	struct virtq *vq;
+
+	dev->offered = (dev->offered & ~RING) | features;
+	dev->queues[0].max = size;
+	echo_options = (struct echo_options){.head = 8, .tail = 8, .max_buffers = 2};
+	assert_int_equal(swdev_plug(dev, &swdev_direct), 0);
+	vq = dev->vdev->queues[0];
+	for (unsigned round = 0; round < 1000 || done < added; round++) {
+		unsigned more = round < 1000 ? next_random() % (size + 1u) : 0;
+		struct virtq_used_request taken[4];
+		unsigned count;
+
+		for (uint64_t *frame; more && (frame = virtq_frame(vq)); more--) {
+			int error;
+
+			frame[0] = added + 1;
+			frame[1] = 0;
+			error = virtq_add_framed(vq, NULL, 0, 0, (void *)(uintptr_t)frame[0]);
+			if (error == -ENOSPC && !(features & FEATURE(F_INDIRECT_DESC)))
+				break; /* a request takes two */
+			assert_int_equal(error, 0);
+			added++;
+		}
+		if (next_random() % 2 || round >= 1000) {
+			virtq_kick(vq);
+			loop_turn(true, clock_ns() + 1000000);
+		}
+		count = virtq_harvest_framed(vq, taken, 1 + next_random() % ARRAY_SIZE(taken));
+		for (unsigned i = 0; i < count; i++) {
+			const uint64_t *frame = (const void *)taken[i].frame;
+
+			assert_int_equal((uintptr_t)taken[i].token, ++done);
+			assert_int_equal(frame[0], done);
+			assert_int_equal(frame[1], done);
+			assert_int_equal(taken[i].missing, 0);
+		}
+		assert_true(round < 10000 && !vq->broken);
+	}
+	assert_true(added > 1000);
+	if (dev->violations)
+		fail_msg("%s", dev->first_violation);
+	assert_int_equal(swdev_unplug(dev), 0);
+}
+
+static void staged_while_others_come_back(void **state)
+{
+	static const uint64_t layouts[] = {0, FEATURE(F_INDIRECT_DESC), FEATURE(F_EVENT_IDX) | FEATURE(F_INDIRECT_DESC)};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(layouts); i++) {
+		run_staged(layouts[i], 8);
+		run_staged(layouts[i] | FEATURE(F_RING_PACKED), 7);
+		run_staged(layouts[i] | FEATURE(F_RING_PACKED), 64);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -434,6 +496,7 @@ int main(void)
 		cmocka_unit_test(large_queues),
 		cmocka_unit_test(packed_sizes_that_are_no_power_of_two),
 		cmocka_unit_test(added_again_where_they_were),
+		cmocka_unit_test(staged_while_others_come_back),
 	};
 
 	swdev_machine(64u << 20);
