@@ -55,7 +55,9 @@ class Qmp:
         self.events, self.unread = [], 0
         self.socket = connect(path, deadline)
         self.lines = self.socket.makefile("rw", encoding="utf-8")
-        self.greeting = json.loads(self.lines.readline())
+        self.greeting = {}
+        while "QMP" not in self.greeting:  # an event may come before it
+            self.greeting = json.loads(self.lines.readline())
         self("qmp_capabilities")
 
     def post(self, command, **arguments):
