@@ -28,6 +28,7 @@ def check_tree(make_vm, tmp_path, machine, **properties):
     check_read(vm, root, "9p0")
 
 
-@pytest.mark.parametrize("machine, properties", [("q35", {"packed": True}), ("microvm", {"indirect_desc": False})], ids=str)
+@pytest.mark.parametrize("machine, properties", [("q35", {"packed": True}), ("microvm", {"indirect_desc": False}),
+                                                 pytest.param("microvm", {"packed": True}, marks=pytest.mark.full)], ids=str)
 def test_tree(make_vm, tmp_path, machine, properties):
     check_tree(make_vm, tmp_path, machine, **properties)

@@ -41,7 +41,9 @@ class Server:
         self.process.wait()
 
 
-@pytest.mark.parametrize("machine, properties", [("q35", {}), ("microvm", {"indirect_desc": False})], ids=str)
+@pytest.mark.parametrize("machine, properties", [("q35", {}), ("microvm", {"indirect_desc": False}),
+                                                 pytest.param("q35", {"packed": True}, marks=pytest.mark.full),
+                                                 pytest.param("microvm", {"packed": True}, marks=pytest.mark.full)], ids=str)
 def test_tree(make_vm, tmp_path, machine, properties):
     root = tmp_path / "tree"
     plant(root)

@@ -19,8 +19,8 @@ def values(text):
 @pytest.mark.parametrize("machine", ["q35", pytest.param("pc", marks=pytest.mark.full)])
 def test_isolation(make_vm, disk, tmp_path, machine, packed):
     """Four devices at work, and the IOMMU itself reset on the way."""
-    rig = Rig(make_vm, disk, tmp_path, machine, "selftest.reset=1", args=("-device", "virtio-iommu-pci"), iommu_platform=True,
-              packed=packed, **{"disable-legacy": True})
+    rig = Rig(make_vm, disk, tmp_path, machine, "selftest.reset=1", args=("-device", f"virtio-iommu-pci,packed={'on' if packed else 'off'}"),
+              iommu_platform=True, packed=packed, **{"disable-legacy": True})
     rig.vm.trace_events += EVENTS
     devices = rig.run(same_random=False, more=["iommu0"])
     for name, device in devices.items():
