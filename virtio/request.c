@@ -298,6 +298,14 @@ void virtio_eventq_free(struct virtio_eventq *queue)
 /* The first member of each kind. */
 static bool has_events(const struct virtq *vq) { return *(const bool *)vq->context; }
 
+/* Those of one kind; queues that are left out are of none. */
+static void start_all(struct virtio_device *vdev, bool events)
+{
+	for (unsigned i = 0; i < vdev->queue_count; i++)
+		if (vdev->queues[i] && has_events(vdev->queues[i]) == events)
+			virtio_service_refill(vdev, vdev->queues[i]);
+}
+
 static void drain(struct virtq *vq, bool gone)
 {
 	struct virtio_requestq *requests = vq->context;
@@ -314,13 +322,9 @@ int virtio_service_start(struct virtio_device *vdev, uint16_t count, const struc
 
 	if (error)
 		return error;
-	for (unsigned i = 0; i < count; i++)
-		if (has_events(vdev->queues[i]))
-			virtio_eventq_start(vdev->queues[i]->context, vdev->queues[i]);
+	start_all(vdev, true);
 	virtio_driver_ok(vdev);
-	for (unsigned i = 0; i < count; i++)
-		if (!has_events(vdev->queues[i]))
-			virtio_requestq_start(vdev->queues[i]->context, vdev->queues[i]);
+	start_all(vdev, false);
 	return 0;
 }
 

@@ -552,6 +552,30 @@ static void sessions_and_queues(void **state)
 	unplug(dev);
 }
 
+/* More dataqs than the driver uses: the others are left out, and the controlq is behind them all. */
+static void very_many_queues(void **state)
+{
+	struct swdev_type type = swdev_crypto;
+	struct swdev *dev;
+
+	(void)state;
+	type.queues = 101;
+	dev = swdev_new(&type);
+	put32(dev->config + 4, 100);
+	assert_int_equal(swdev_plug(dev, &swdev_direct), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(dev->vdev->queue_count, 101);
+		assert_non_null(dev->vdev->queues[63]);
+		assert_null(dev->vdev->queues[64]);
+		assert_non_null(dev->vdev->queues[100]);
+		crypto_close(open_cbc());
+		assert_int_equal(swdev_crypto_sessions(dev), 0);
+		swdev_needs_reset(dev);
+		settle();
+	}
+	unplug(dev);
+}
+
 static void hardware_not_ready(void **state)
 {
 	struct swdev *dev = swdev_new(&swdev_crypto);
@@ -795,6 +819,7 @@ int main(void)
 		cmocka_unit_test(large),
 		cmocka_unit_test(refused),
 		cmocka_unit_test(sessions_and_queues),
+		cmocka_unit_test(very_many_queues),
 		cmocka_unit_test(hardware_not_ready),
 		cmocka_unit_test(recovery),
 		cmocka_unit_test(recovery_stateless),
