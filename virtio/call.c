@@ -9,8 +9,6 @@
 
 #include <base/page.h>
 
-#define START_NS UINT64_C(5000000000)
-
 struct virtio_call *virtio_call_take(struct virtio_calls *calls)
 {
 	for (unsigned i = 0; i < VIRTIO_CALLS; i++) {
@@ -61,7 +59,6 @@ int virtio_call(struct virtio_requestq *queue, struct virtio_call *call, const v
                 uint32_t answer_length, void *in, uint32_t in_bytes)
 {
 	struct virtio_request *request = &call->request;
-	bool starting = queue->vq && queue->vq->vdev->state != VIRTIO_RUNNING;
 
 	if (!call)
 		return -EBUSY;
@@ -73,7 +70,7 @@ int virtio_call(struct virtio_requestq *queue, struct virtio_call *call, const v
 	request->nwritable = add(call->bufs + request->nreadable, call->answer, answer_length);
 	request->nwritable = (uint16_t)(request->nwritable +
 	                                add(call->bufs + request->nreadable + request->nwritable, in, in_bytes));
-	return virtio_request_call(queue, request, starting ? START_NS : VIRTIO_ANSWER_NS);
+	return virtio_request_call(queue, request, VIRTIO_ANSWER_NS);
 }
 
 int virtio_ask(struct virtio_requestq *queue, const void *question, uint32_t question_bytes, void *answer, uint32_t answer_bytes)

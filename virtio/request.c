@@ -13,8 +13,6 @@
 #include <arch/clock.h>
 #include <base/page.h>
 
-#define TAKE_DOWN_NS 5000000000ull /* longer than the bounded reset */
-
 /* ---- request queues ---- */
 
 static void end(struct virtio_request *request, int status)
@@ -162,15 +160,14 @@ void virtio_request_cancel(struct virtio_requestq *queue, struct virtio_request 
 		end(request, -EIO);
 }
 
+static bool starting(const struct virtio_requestq *queue) { return queue->vq && queue->vq->vdev->state != VIRTIO_RUNNING; }
+
 /* A device that breaks while it is being brought up is not recovered before that is over: no answer comes. */
-static bool hopeless(const struct virtio_requestq *queue)
-{
-	return queue->vq && queue->vq->vdev->broken && queue->vq->vdev->state != VIRTIO_RUNNING;
-}
+static bool hopeless(const struct virtio_requestq *queue) { return starting(queue) && queue->vq->vdev->broken; }
 
 int virtio_request_wait(struct virtio_requestq *queue, struct virtio_request *request, uint64_t timeout_ns)
 {
-	uint64_t until_ns = clock_ns() + timeout_ns;
+	uint64_t until_ns = clock_ns() + (starting(queue) ? MIN(timeout_ns, VIRTIO_START_NS) : timeout_ns);
 
 	while (!request->over && !hopeless(queue) && clock_ns() < until_ns)
 		loop_turn(true, until_ns);
@@ -181,7 +178,7 @@ int virtio_request_wait(struct virtio_requestq *queue, struct virtio_request *re
 	request->given_up = true;
 	if (queue->vq)
 		virtio_device_broken(queue->vq->vdev, "%s: no answer", queue->vq->name);
-	return !hopeless(queue) && loop_wait(&request->over, TAKE_DOWN_NS) ? request->status : -ETIMEDOUT;
+	return !hopeless(queue) && loop_wait(&request->over, VIRTIO_TAKE_DOWN_NS) ? request->status : -ETIMEDOUT;
 }
 
 bool virtio_requestq_poll(struct virtio_requestq *queue, const bool *over, uint64_t timeout_ns)

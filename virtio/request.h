@@ -49,8 +49,8 @@ void virtio_requestq_drain(struct virtio_requestq *queue, bool again);
 void virtio_requestq_end(struct virtio_requestq *queue);
 
 void virtio_request_submit(struct virtio_requestq *queue, struct virtio_request *request);
-/* And wait; its done() is not used. Gives its status. After `timeout_ns` without an answer it ends with -EIO: if the device has it, by a reset
- * of the device. In start() nobody else resets it: there, -ETIMEDOUT says that the request is still out; start() has to fail, and stop()
+/* And wait; its done() is not used. Gives its status. After `timeout_ns` without an answer (in start() VIRTIO_START_NS at most) it ends with
+ * -EIO: if the device has it, by a reset of the device. In start() nobody else resets it: there, -ETIMEDOUT says that the request is still out; start() has to fail, and stop()
  * ends it, so that its storage must not be on the stack. */
 [[nodiscard]] int virtio_request_call(struct virtio_requestq *queue, struct virtio_request *request, uint64_t timeout_ns);
 /* The second half: for what virtio_request_submit() sent without a done(). */
@@ -58,7 +58,9 @@ void virtio_request_submit(struct virtio_requestq *queue, struct virtio_request 
 /* End it with -EIO, unless the device has it. */
 void virtio_request_cancel(struct virtio_requestq *queue, struct virtio_request *request);
 
-#define VIRTIO_ANSWER_NS UINT64_C(10000000000) /* then it is none */
+#define VIRTIO_ANSWER_NS UINT64_C(10000000000)   /* then it is none */
+#define VIRTIO_START_NS UINT64_C(5000000000)     /* the same in start(), for which all other devices wait */
+#define VIRTIO_TAKE_DOWN_NS UINT64_C(5000000000) /* longer than the bounded reset that follows virtio_device_broken() */
 
 /* Serve the queue until *over, without turns of the loop: for one who is asked in the middle of another's work. Gives *over. */
 bool virtio_requestq_poll(struct virtio_requestq *queue, const bool *over, uint64_t timeout_ns);

@@ -43,7 +43,6 @@ enum { RECOVERED_ERROR = 1, ILLEGAL_REQUEST = 5, UNIT_ATTENTION = 6, DATA_PROTEC
 #define TRIES_MAX 8u
 #define RETRY_NS UINT64_C(10000000)
 #define PATIENCE_NS UINT64_C(30000000000) /* for a command */
-#define START_NS UINT64_C(10000000000)    /* for a command at the start, where nobody else has any use for the device */
 
 static void put_lun(uint8_t wire[8], uint8_t target, uint16_t lun)
 {
@@ -261,7 +260,7 @@ int scsi_command_call(struct scsi_command *command, void *data, uint32_t length)
 
 	if (!command->sent)
 		scsi_command_send(command, &buf, data ? 1 : 0, false);
-	if (!loop_wait(&command->over, scsi->starting ? START_NS : LOOP_FOREVER))
+	if (!loop_wait(&command->over, scsi->vdev->state == VIRTIO_NEW ? VIRTIO_ANSWER_NS : LOOP_FOREVER))
 		return -ETIMEDOUT; /* stop() ends it */
 	status = scsi->gone || !scsi->running || scsi->starts != starts ? -ECANCELED : command->status;
 	scsi_command_put(command);
@@ -355,11 +354,8 @@ static int start(struct virtio_device *vdev)
 	virtio_driver_ok(vdev);
 	for (unsigned i = 0; i <= scsi->target_max; i++)
 		scsi_rescan(scsi, i);
-	if (vdev->state == VIRTIO_NEW) { /* programs start behind it, and want their disks */
-		scsi->starting = true;
+	if (vdev->state == VIRTIO_NEW) /* programs start behind it, and want their disks */
 		error = scsi_scan(scsi);
-		scsi->starting = false;
-	}
 	scsi_pump(scsi);
 	return error ? virtio_refuse(vdev, error, "its logical units do not answer") : 0;
 }

@@ -77,7 +77,7 @@ struct scsi {
 	struct virtio_device *vdev;
 	struct virtio_requestq controlq, requestq;
 	struct virtio_eventq eventq;
-	bool running, starting, gone;
+	bool running, gone;
 	unsigned starts;
 	uint32_t segments_max, bytes_max, per_lun, target_max;
 	uint64_t tag;

@@ -14,7 +14,6 @@
 
 #define CONFIG(field) offsetof(struct virtio_crypto_config, field)
 #define QUEUE_MAX 128u
-#define TAKE_DOWN_NS UINT64_C(5000000000)
 
 int crypto_error(unsigned status)
 {
@@ -154,7 +153,7 @@ static int run(struct crypto_request *request)
 		}
 	}
 	virtio_device_broken(session->crypto->vdev, "no answer");
-	return loop_wait(&request->over, TAKE_DOWN_NS) ? request->status : -EIO;
+	return loop_wait(&request->over, VIRTIO_TAKE_DOWN_NS) ? request->status : -EIO;
 }
 
 /* ---- configuration ---- */

@@ -20,7 +20,6 @@
 enum { VIRTIO_GPU_F_EDID = 1, VIRTIO_GPU_F_RESOURCE_BLOB = 3, VIRTIO_GPU_F_BLOB_ALIGNMENT = 5 };
 enum { CONTROLQ, CURSORQ, QUEUES };
 
-#define START_NS UINT64_C(5000000000)
 #define FALLBACK_WIDTH 1024u /* "Device Initialization": MAY, if no information is available */
 #define FALLBACK_HEIGHT 768u
 
@@ -185,7 +184,7 @@ static int start(struct virtio_device *vdev)
 		return error;
 	forget(gpu);
 	gpu_pump(gpu);
-	if (!loop_wait(&gpu->settled, START_NS))
+	if (!loop_wait(&gpu->settled, VIRTIO_START_NS))
 		return virtio_refuse(vdev, -ETIMEDOUT, "its displays do not come up");
 	for (uint32_t i = 0; i < gpu->count; i++)
 		framebuffer_register(&gpu->displays[i].framebuffer);

@@ -13,7 +13,6 @@
 
 #include "sound_impl.h"
 
-#define START_NS UINT64_C(5000000000)
 #define EVENTS 16u
 
 /* "Device Operation" */
@@ -74,7 +73,7 @@ static int exchange(struct sound *sound, const void *question, uint32_t question
 	ask->bufs[0] = (struct virtq_buf){ask->bytes + answer_bytes, question_bytes};
 	ask->bufs[1] = (struct virtq_buf){&ask->status, (uint32_t)sizeof(ask->status) + answer_bytes};
 	ask->request = (struct virtio_request){.bufs = ask->bufs, .nreadable = 1, .nwritable = 1};
-	error = virtio_request_call(&sound->control, &ask->request, starting ? START_NS : VIRTIO_ANSWER_NS);
+	error = virtio_request_call(&sound->control, &ask->request, VIRTIO_ANSWER_NS);
 	if (error == -ETIMEDOUT) { /* the device has it yet, until a reset ends it */
 		if (starting) {
 			sound->orphan = ask;
