@@ -351,70 +351,14 @@ void virtio_device_broken(struct virtio_device *vdev, const char *reason, ...)
 	event_mark(&vdev->recover_event);
 }
 
-/* ---- what programs see ---- */
-
-static void info_queue(const struct device_info *info, unsigned index, struct device_queue *queue)
+int virtio_device_reset(struct virtio_device *vdev)
 {
-	const struct virtio_device *vdev = container_of(info, const struct virtio_device, info);
-	const struct virtq *vq = vdev->queues[index];
-
-	*queue = (struct device_queue){.layout = ""};
-	if (!vq)
-		return;
-	*queue = (struct device_queue){.size = vq->size,
-	                               .layout = vq->packed ? "packed" : "split",
-	                               .notifications = vq->kicks,
-	                               .used = vq->harvested};
-}
-
-static uint64_t info_interrupts(const struct device_info *info)
-{
-	struct virtio_device *vdev = container_of((struct device_info *)(uintptr_t)info, struct virtio_device, info);
-
-	return vdev->state == VIRTIO_RUNNING ? vdev->ops->irq_count(vdev) : 0;
-}
-
-static int info_reset(struct device_info *info)
-{
-	struct virtio_device *vdev = container_of(info, struct virtio_device, info);
-
 	if (vdev->state != VIRTIO_RUNNING)
 		return -ENODEV;
 	vdev->recoveries = 0; /* we ask for it: it does not count against the device */
 	vdev->broken = true;
 	run_recover(&vdev->recover_event);
 	return vdev->state == VIRTIO_RUNNING ? 0 : -EIO;
-}
-
-static int info_reset_queue(struct device_info *info, unsigned queue)
-{
-	return virtio_queue_reset(container_of(info, struct virtio_device, info), queue);
-}
-
-static int info_suspend(struct device_info *info, bool suspend)
-{
-	struct virtio_device *vdev = container_of(info, struct virtio_device, info);
-
-	return suspend ? virtio_device_suspend(vdev) : virtio_device_resume(vdev);
-}
-
-static void fill_info(struct virtio_device *vdev)
-{
-	static const char *const irq_names[] = {[VIRTIO_IRQ_MSIX] = "msix",
-	                                        [VIRTIO_IRQ_MSIX_SHARED] = "msix-shared",
-	                                        [VIRTIO_IRQ_MSIX_ONE] = "msix-shared",
-	                                        [VIRTIO_IRQ_LINE] = "intx",
-	                                        [VIRTIO_IRQ_POLL] = "poll"};
-	bool up = vdev->state == VIRTIO_RUNNING;
-
-	vdev->info.driver = vdev->driver ? vdev->driver->name : "";
-	vdev->info.irq = up ? irq_names[vdev->irq_mode] : "";
-	vdev->info.vectors = up ? vdev->irq_vectors : 0;
-	vdev->info.offered = vdev->offered;
-	vdev->info.negotiated = up ? vdev->features : 0;
-	vdev->info.state = up ? "ok" : "refused";
-	vdev->info.reason = up ? "" : vdev->reason;
-	vdev->info.queue_count = vdev->queue_count;
 }
 
 /* ---- add and remove ---- */
@@ -464,11 +408,12 @@ static int attach(struct virtio_device *vdev)
 		if (vdev->state == VIRTIO_STOPPED) {
 			take_down(vdev);
 			leave(vdev);
+		} else {
+			dma_detach(&vdev->dma);
 		}
 		vdev->state = VIRTIO_FAILED;
-		dma_detach(&vdev->dma);
 	}
-	fill_info(vdev);
+	virtio_info_fill(vdev);
 	return error;
 }
 
@@ -484,10 +429,8 @@ static void detach(struct virtio_device *vdev)
 	vdev->state = VIRTIO_NEW;
 }
 
-static int info_rebind(struct device_info *info)
+int virtio_device_rebind(struct virtio_device *vdev)
 {
-	struct virtio_device *vdev = container_of(info, struct virtio_device, info);
-
 	if (vdev->lost)
 		return -ENODEV;
 	detach(vdev);
@@ -507,17 +450,7 @@ int virtio_device_add(struct virtio_device *vdev)
 	while (*tail)
 		tail = &(*tail)->next;
 	*tail = vdev;
-	vdev->info = (struct device_info){.name = vdev->name,
-	                                  .type = vdev->type,
-	                                  .transport = vdev->ops->name,
-	                                  .address = vdev->address,
-	                                  .revision = vdev->legacy ? "legacy" : "1.x",
-	                                  .queue = info_queue,
-	                                  .interrupts = info_interrupts,
-	                                  .reset = info_reset,
-	                                  .rebind = info_rebind,
-	                                  .reset_queue = info_reset_queue,
-	                                  .suspend = info_suspend};
+	virtio_info_init(vdev);
 	device_add(&vdev->info);
 
 	error = attach(vdev);

@@ -1,6 +1,6 @@
 /*
  * What a transport is to the core, and what the transports share: the restrictions of the command line, and the few checks that do not
- * depend on registers.
+ * depend on registers. At the end, what the files of the core share.
  */
 #ifndef VIRTIO_TRANSPORT_H
 #define VIRTIO_TRANSPORT_H
@@ -73,5 +73,22 @@ bool virtio_config_access_ok(uint64_t length, uint32_t offset, unsigned width);
  * 0 (and a line): the queue is laid out otherwise, or lies too high. */
 #define VIRTIO_LEGACY_ALIGN 4096u
 uint32_t virtio_legacy_pfn(const struct virtio_device *vdev, const struct virtq_setup *setup);
+
+/* ---- the core ---- */
+
+/* features.c: choose features, write them, FEATURES_OK. 0, or a negative errno and vdev->reason. */
+[[nodiscard]] int virtio_negotiate(struct virtio_device *vdev);
+/* device.c: no kick and no callback goes on, on any CPU, when this returns. */
+void virtio_driver_not_ok(struct virtio_device *vdev);
+/* device.c: kick what has gathered in all queues, and look at them once. */
+void virtio_queues_wake(struct virtio_device *vdev);
+/* device.c: add a bit to the device status. -EIO: the device is gone. */
+[[nodiscard]] int virtio_add_status(struct virtio_device *vdev, uint8_t bit);
+/* device.c: a reset, and up again; from its driver, and back to it. */
+[[nodiscard]] int virtio_device_reset(struct virtio_device *vdev);
+[[nodiscard]] int virtio_device_rebind(struct virtio_device *vdev);
+/* info.c: vdev->info, once, and after each time that its driver was given it. */
+void virtio_info_init(struct virtio_device *vdev);
+void virtio_info_fill(struct virtio_device *vdev);
 
 #endif

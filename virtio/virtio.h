@@ -231,15 +231,4 @@ bool virtio_comes_first(uint16_t type);
 /* All devices, in order of discovery. */
 struct virtio_device *virtio_device_first(void);
 
-/* ---- within virtio/ ---- */
-
-/* features.c: choose features, write them, FEATURES_OK. 0, or a negative errno and vdev->reason. */
-[[nodiscard]] int virtio_negotiate(struct virtio_device *vdev);
-/* device.c: no kick and no callback goes on, on any CPU, when this returns. */
-void virtio_driver_not_ok(struct virtio_device *vdev);
-/* device.c: kick what has gathered in all queues, and look at them once. */
-void virtio_queues_wake(struct virtio_device *vdev);
-/* device.c: add a bit to the device status. -EIO: the device is gone. */
-[[nodiscard]] int virtio_add_status(struct virtio_device *vdev, uint8_t bit);
-
 #endif
