@@ -1,5 +1,6 @@
 """A program of one's own: built by `make app`, it works by stdio with files that the host shares, whoever serves them."""
 
+import fcntl
 import os
 import subprocess
 
@@ -14,7 +15,9 @@ LINES = 20000
 @pytest.fixture
 def program():
     image = IMAGE.parent / "stdio.elf"
-    subprocess.run(["make", "-s", "app", "SRC=tests/system/stdio.c"], cwd=ROOT, check=True, timeout=300)
+    with open(image.with_suffix(".lock"), "w") as lock:  # the tests beside this one may want it, too
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        subprocess.run(["make", "-s", "app", "SRC=tests/system/stdio.c"], cwd=ROOT, check=True, timeout=300)
     return image
 
 

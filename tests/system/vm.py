@@ -559,7 +559,7 @@ class Tap:
 
     TUNSETIFF, IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE = 0x400454CA, 0x2, 0x1000, 0x4000, 0x100
     SIOCSIFFLAGS, IFF_UP, CLONE_NEWNET = 0x8914, 0x1, 0x40000000
-    SOL_PACKET, PACKET_VNET_HDR, ETH_P_ALL = 263, 15, 3
+    SOL_PACKET, PACKET_VNET_HDR, ETH_P_ALL, SO_RCVBUFFORCE = 263, 15, 3, 33
 
     def __init__(self, queues):
         self.queues, self.error = [], None
@@ -585,6 +585,7 @@ class Tap:
                 fcntl.ioctl(self.queues[-1], self.TUNSETIFF, struct.pack("16sH22x", b"tap0", flags))
             self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(self.ETH_P_ALL))
             self.socket.setsockopt(self.SOL_PACKET, self.PACKET_VNET_HDR, 1)
+            self.socket.setsockopt(socket.SOL_SOCKET, self.SO_RCVBUFFORCE, 64 << 20)  # whoever reads may come late
             fcntl.ioctl(self.socket, self.SIOCSIFFLAGS, struct.pack("16sH22x", b"tap0", self.IFF_UP))
             self.socket.bind(("tap0", self.ETH_P_ALL))
             self.socket.settimeout(0.2)
