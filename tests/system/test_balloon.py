@@ -1,7 +1,6 @@
 """The balloon: QMP asks, and QEMU's own figures and its resident size tell what the guest gave."""
 
 import re
-import time
 
 import pytest
 
@@ -25,14 +24,9 @@ def command(vm, line):
     return [int(group) * 1024 for group in match.groups()]
 
 
-def actual(vm, wanted, seconds=30):
+def actual(vm, wanted):
     """Wait until QEMU knows a size near `wanted`."""
-    for _ in range(seconds * 10):
-        size = vm.qmp("query-balloon")["actual"]
-        if abs(size - wanted) < MIB // 4:
-            return size
-        time.sleep(0.1)
-    raise vm.failure(f"query-balloon says {size}, not {wanted}")
+    vm.until(lambda: vm.qmp("query-balloon")["actual"], lambda size: abs(size - wanted) < MIB // 4, f"query-balloon does not say {wanted}")
 
 
 def resident(vm):
@@ -40,13 +34,8 @@ def resident(vm):
         return int(re.search(r"VmRSS:\s+(\d+) kB", status.read())[1]) * 1024
 
 
-def sinks(vm, limit, seconds=40):
-    for _ in range(seconds * 5):
-        size = resident(vm)
-        if size < limit:
-            return
-        time.sleep(0.2)
-    raise vm.failure(f"{size} bytes are resident, not fewer than {limit}")
+def sinks(vm, limit):
+    vm.until(lambda: resident(vm), lambda size: size < limit, f"not fewer than {limit} bytes are resident")
 
 
 def test_size(make_vm):
@@ -86,11 +75,8 @@ def test_statistics(make_vm):
     vm.qmp("qom-set", path=path, property="guest-stats-polling-interval", value=1)
     for taken in (0, 50 * MIB):
         free, total, _ = command(vm, f"memory take {taken}" if taken else "memory")
-        for _ in range(100):
-            stats = vm.qmp("qom-get", path=path, property="guest-stats")["stats"]
-            if stats["stat-free-memory"] == free:
-                break
-            time.sleep(0.1)
+        stats = vm.until(lambda: vm.qmp("qom-get", path=path, property="guest-stats")["stats"],
+                         lambda stats: stats["stat-free-memory"] == free, f"the guest has {free} bytes free")
         vm.check((stats["stat-free-memory"], stats["stat-total-memory"], stats["stat-available-memory"]) == (free, total, free),
                  f"{stats}, the guest has {free} of {total} free")
 
@@ -133,15 +119,12 @@ def test_hinting(make_vm, hints):
     vm.expect("vireo> ")
     command(vm, "memory take 128M")
     command(vm, "memory free")
-    vm.qmp("migrate-set-parameters", **{"max-bandwidth": 8 * MIB})
+    vm.qmp("migrate-set-parameters", **{"max-bandwidth": MIB})  # slow, until the guest has hinted
     vm.qmp("migrate", uri="exec:cat > /dev/null")
-    time.sleep(2)
+    if hints:
+        vm.until(lambda: vm.qmp("query-migrate"), lambda state: state.get("ram", {}).get("remaining", 1 << 30) < 32 * MIB, "few hints")
     vm.qmp("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
-    for _ in range(300):
-        state = vm.qmp("query-migrate")
-        if state["status"] in ("completed", "failed"):
-            break
-        time.sleep(0.1)
+    state = vm.until(lambda: vm.qmp("query-migrate"), lambda state: state["status"] in ("completed", "failed"), "no end")
     vm.check(state["status"] == "completed", f"{state}")
     sent = state["ram"]["normal-bytes"]
     vm.check(sent < 64 * MIB if hints else sent > 128 * MIB, f"{sent} bytes were sent")

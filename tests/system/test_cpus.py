@@ -76,8 +76,8 @@ def patch_at_entry(vm, address, data):
         for packet in (f"Z1,{entry:x},1", "c", f"M{address:x},{len(data):x}:{data.hex()}", f"z1,{entry:x},1", "D"):
             gdb.sendall(f"${packet}#{sum(packet.encode()) & 255:02x}".encode())
             answer = b""
-            while not re.search(rb"\$[^#]*#..", answer):
-                answer += gdb.recv(4096)
+            while not re.search(rb"\$[^#]*#..", answer) and (data := gdb.recv(4096)):
+                answer += data
             gdb.sendall(b"+")
             vm.check(re.search(rb"\$(OK|T05.*)#", answer), f"{packet!r} was answered {answer!r}")
 

@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 import struct
+import time
 
 import pytest
 
@@ -214,11 +215,12 @@ def test_end(make_vm, machine, words, reason):
 def test_time_of_day(make_vm, machine, options):
     vm = make_vm(machine, app="shell", machine_options=options)
     vm.args += ["-rtc", "base=2029-02-28T23:59:58"]
+    started = time.monotonic()
     vm.start()
     vm.expect("vireo> ")
     vm.send("time\n")
     told = int(vm.expect(r"^(\d{6,})\n")[1])
-    assert 0 <= told - calendar.timegm((2029, 2, 28, 23, 59, 58)) < 60
+    assert 0 <= told - calendar.timegm((2029, 2, 28, 23, 59, 58)) <= time.monotonic() - started + 1
 
 
 def test_no_clock(make_vm):

@@ -65,8 +65,7 @@ def check_display(make_vm, machine, packed):
     while (update := client.update())[0] != POINTER or update[1] != (1, 2, 64, 64) or update[2] != arrow():
         pass  # the shape before; else the socket's timeout ends it
     client.resize(400, 300)
-    while "400 x 300" not in shell("gpu list"):
-        pass
+    vm.until(lambda: shell("gpu list"), lambda listed: "400 x 300" in listed, "the window has its old size")
     shell("gpu picture gpu0 99")
     check_screen(vm, 400, 300, picture(99, 400, 300), "picture of another size")
     shell.poweroff()

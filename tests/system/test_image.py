@@ -189,9 +189,10 @@ class Terminal:
         self.seen = 0
         self.ended = False
 
-    def read(self, timeout):
-        if not select.select([self.fd], [], [], timeout)[0]:
-            return False
+    def read(self, deadline):
+        """More of the output; False: it has ended."""
+        if not select.select([self.fd], [], [], max(0, deadline - time.monotonic()))[0]:
+            raise AssertionError(f"nothing more is printed; the end is {self.output[-3000:]!r}")
         try:
             data = os.read(self.fd, 65536)
         except OSError:  # what Linux says when the other side is closed
@@ -199,19 +200,19 @@ class Terminal:
         self.output += data
         return bool(data)
 
-    def expect(self, pattern, timeout=60):
+    def expect(self, pattern, timeout=120):
         deadline = time.monotonic() + timeout
         while not (match := re.compile(pattern, re.MULTILINE).search(self.output, self.seen)):
-            if not self.read(max(0, deadline - time.monotonic())) and time.monotonic() > deadline - timeout + 0.1:
-                raise AssertionError(f"{pattern!r} was not printed; the end is {self.output[-3000:]!r}")
+            assert self.read(deadline), f"{pattern!r} was not printed; the end is {self.output[-3000:]!r}"
         self.seen = match.end()
         return match
 
     def send(self, data):
         os.write(self.fd, data)
 
-    def status(self):
-        while self.read(60):
+    def status(self, timeout=120):
+        deadline = time.monotonic() + timeout
+        while self.read(deadline):
             pass
         self.ended = True
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])

@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from vm import FAILED, PASSED
+
 EVENTS = ["virtio_notify", "virtio_queue_notify", "apic_deliver_irq", "x86_gsi_interrupt"]
 FIELDS = re.compile(r"(\w+)[: #]+(0x[0-9a-f]+|\d+)")
 
@@ -125,8 +127,8 @@ def test_lines_only(make_vm, disk, machine):
 def test_layouts(make_vm, disk, machine, queue, offered, layout):
     """virtio.queue= chooses among the layouts that are offered; a device without the one that is wanted is refused."""
     vm = equip(make_vm(machine, words=f"virtio.queue={queue}"), disk, packed=offered)
-    vm.start()
-    vm.finish(status=33 if layout else vm.wait())
+    vm.run(status=PASSED if layout else FAILED)
+    vm.check(len(vm.devices()) == 4, f"{vm.devices()}")
     for device in vm.devices().values():
         if layout:
             vm.check(device["state"] == "ok" and {q["layout"] for q in device["queues"]} == {layout}, f"{device}")

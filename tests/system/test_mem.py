@@ -1,7 +1,5 @@
 """Memory that is plugged and unplugged: QMP asks, query-memory-devices tells what the guest did, and the guest uses it."""
 
-import time
-
 import pytest
 
 MIB = 1 << 20
@@ -14,23 +12,17 @@ def command(vm, line):
     return [int(group) * 1024 for group in match.groups()]
 
 
-def size(vm, wanted, seconds=30):
-    for _ in range(seconds * 10):
-        have = vm.qmp("query-memory-devices")[0]["data"]["size"]
-        if have == wanted:
-            return
-        time.sleep(0.1)
-    raise vm.failure(f"query-memory-devices says {have}, not {wanted}")
+def plugged(vm):
+    return vm.qmp("query-memory-devices")[0]["data"]["size"]
 
 
-def holds(vm, wanted, seconds=30):
+def size(vm, wanted):
+    vm.until(lambda: plugged(vm), lambda have: have == wanted, f"not {wanted} bytes are plugged")
+
+
+def holds(vm, wanted):
     """What QEMU calls plugged the allocator has soon after."""
-    for _ in range(seconds * 10):
-        have = command(vm, "memory")[1]
-        if have == wanted:
-            return
-        time.sleep(0.1)
-    raise vm.failure(f"the allocator counts {have} bytes, not {wanted}")
+    vm.until(lambda: command(vm, "memory")[1], lambda have: have == wanted, f"the allocator does not count {wanted} bytes")
 
 
 def want(vm, wanted):
@@ -57,14 +49,14 @@ def test_plug_and_unplug(make_vm, way, inaccessible):
     size(vm, 512 * MIB)
     holds(vm, base + 512 * MIB)
     vm.check(command(vm, "memory take 500M")[2] == 500 * MIB, "it cannot be used")
-    want(vm, 0)  # in use: it stays but for the blocks that are not
-    time.sleep(3)
-    have = vm.qmp("query-memory-devices")[0]["data"]["size"]
-    vm.check(have >= 350 * MIB, f"{have} bytes are left of memory in use")
+    want(vm, 0)  # in use: it stays but for the blocks that are not, of which there is at least one
+    vm.until(lambda: plugged(vm), lambda have: have < 512 * MIB, "nothing is unplugged")
+    vm.check(plugged(vm) >= 350 * MIB, f"{plugged(vm)} bytes are left of memory in use")
     command(vm, "memory free")
     vm.check("is not what was written" not in vm.log, "memory was changed")
     size(vm, 0)
     vm.check(command(vm, "memory")[1] == base, "the allocator counts on it yet")
     want(vm, 256 * MIB)
     size(vm, 256 * MIB)
+    holds(vm, base + 256 * MIB)
     vm.check(command(vm, "memory take 300M")[2] == 300 * MIB, "it cannot be used again")

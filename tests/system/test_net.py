@@ -2,7 +2,6 @@
 
 import struct
 import threading
-import time
 import zlib
 
 import pytest
@@ -13,38 +12,51 @@ HEADER = struct.Struct("<14xIHHI")  # number, length, zero, CRC-32 of what follo
 NUMBERED, BLANK = b"\x88\xb5", b"\x88\xb6"  # types: frames to echo, and those of selftest_net.c, which nobody answers
 
 
-class Echo(threading.Thread):
+class Host(threading.Thread):
+    """Takes each frame that comes out of a wire, until the machine that sends them is through or closed."""
+
+    def __init__(self, wire):
+        super().__init__(daemon=True)
+        self.wire, self.ended = wire, False
+        self.start()
+
+    def run(self):
+        try:
+            while (frame := self.wire.receive()) or not self.ended:
+                if frame:
+                    self.take(frame)
+        except OSError:  # closed with its machine
+            pass
+
+    def finish(self):
+        """When the machine has ended: what it sent is taken yet."""
+        self.ended = True
+        self.join()
+
+
+class Echo(Host):
     """Sends back each numbered frame as it came, and keeps account."""
 
     def __init__(self, wire, seed):
-        super().__init__(daemon=True)
-        self.wire, self.seed = wire, seed
+        self.seed = seed
         self.numbers = set()
         self.lengths = set()
         self.sources = set()
         self.all = []  # lengths, in order
         self.blank = []  # lengths of frames of zeros
         self.wrong = []
-        self.ended = False
-        self.start()
+        super().__init__(wire)
 
-    def run(self):
-        while not self.ended:
-            try:
-                frame = self.wire.receive()
-            except OSError:  # closed with its machine
-                return
-            if frame is None:
-                continue
-            self.all.append(len(frame))
-            self.sources.add(frame[6:12])
-            if frame[12:14] == NUMBERED:
-                self.account(frame)
-                self.wire.send(frame)
-            elif frame[12:14] == BLANK:
-                self.blank.append(len(frame))
-                if any(frame[14:]):
-                    self.wrong.append(("not blank", len(frame)))
+    def take(self, frame):
+        self.all.append(len(frame))
+        self.sources.add(frame[6:12])
+        if frame[12:14] == NUMBERED:
+            self.account(frame)
+            self.wire.send(frame)
+        elif frame[12:14] == BLANK:
+            self.blank.append(len(frame))
+            if any(frame[14:]):
+                self.wrong.append(("not blank", len(frame)))
 
     def account(self, frame):
         number, length, _, crc = HEADER.unpack_from(frame)
@@ -55,10 +67,6 @@ class Echo(threading.Thread):
             self.wrong.append((number, "pattern"))
         self.numbers.add(number)
         self.lengths.add(length)
-
-    def finish(self):
-        self.ended = True
-        self.join(5)
 
 
 def echo(make_vm, machine, frames, timeout=60, seed=5, words="", **properties):
@@ -150,30 +158,15 @@ def test_link(make_vm, machine):
     vm.passed("net0 is told of each change of its link")
 
 
-class Listener(threading.Thread):
+class Listener(Host):
     """Keeps all frames."""
 
     def __init__(self, wire):
-        super().__init__(daemon=True)
-        self.wire, self.frames = wire, []
-        self.start()
+        self.frames = []
+        super().__init__(wire)
 
-    def run(self):
-        try:
-            while True:
-                if frame := self.wire.receive():
-                    self.frames.append(frame)
-        except OSError:
-            pass
-
-    def has(self, condition, seconds=10):
-        """Whether such a frame is there, or comes: what the guest has sent may be on its way yet."""
-        deadline = time.monotonic() + seconds
-        while not any(condition(frame) for frame in list(self.frames)):
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.05)
-        return True
+    def take(self, frame):
+        self.frames.append(frame)
 
 
 def mac(text):
@@ -197,7 +190,8 @@ def test_control(make_vm, machine, packed):
     vm.finish()
     own, address = mac("02:76:69:72:65:6f"), bytes([10, 0, 2, 15])
     gratuitous = b"\xff" * 6 + own + b"\x08\x06\0\1\x08\0\6\4\0\1" + own + address + bytes(6) + address
-    vm.check(host.has(lambda frame: frame.startswith(gratuitous)), f"not among {len(host.frames)} frames")
+    host.finish()
+    vm.check(any(frame.startswith(gratuitous) for frame in host.frames), f"not among {len(host.frames)} frames")
 
 
 def ones_complement(data):
@@ -209,29 +203,21 @@ def ones_complement(data):
     return total ^ 0xFFFF
 
 
-class Station(threading.Thread):
+class Station(Host):
     """Answers ARP and ICMP echo as 10.0.2.2. To the first few echoes it sends replies with a wrong checksum before the right one,
     and who goes on to the next echo meanwhile has believed one."""
 
     MAC, IP = bytes.fromhex("020000000002"), bytes([10, 0, 2, 2])
 
     def __init__(self, wire):
-        super().__init__(daemon=True)
-        self.wire = wire
         self.echoes, self.bad_requests, self.believed = 0, 0, 0
-        self.ended = False
-        self.start()
+        super().__init__(wire)
 
-    def run(self):
-        while not self.ended:
-            try:
-                frame = self.wire.receive()
-            except OSError:
-                return
-            if frame and frame[12:14] == b"\x08\x06" and frame[38:42] == self.IP:
-                self.wire.send(frame[6:12] + self.MAC + frame[12:20] + b"\0\2" + self.MAC + self.IP + frame[22:32] + bytes(18))
-            elif frame and frame[12:14] == b"\x08\x00":
-                self.answer(frame)
+    def take(self, frame):
+        if frame[12:14] == b"\x08\x06" and frame[38:42] == self.IP:
+            self.wire.send(frame[6:12] + self.MAC + frame[12:20] + b"\0\2" + self.MAC + self.IP + frame[22:32] + bytes(18))
+        elif frame[12:14] == b"\x08\x00":
+            self.answer(frame)
 
     def reply(self, frame, ip_error=0, icmp_error=0):
         total = struct.unpack_from("!H", frame, 16)[0]
@@ -259,8 +245,7 @@ def test_checksums(make_vm, csum):
     vm = make_vm(words="selftest.ping=10.0.2.2")
     host = Station(vm.net_socket(csum=csum, guest_csum=csum))
     vm.run()
-    host.ended = True
-    host.join(5)
+    host.finish()
     vm.passed("net0 has 10.0.2.2 answer to ICMP echo")
     vm.check(host.echoes > 20 and host.bad_requests == 0, f"{host.bad_requests} of {host.echoes} requests have a wrong checksum")
     vm.check(host.believed == 0, f"{host.believed} replies with a wrong checksum were believed")

@@ -1,12 +1,11 @@
 """Consoles with several ports: bytes through all of them at once, ports that come and go while the guest runs."""
 
 import threading
-import time
 
 import pytest
 
 from pattern import pattern
-from test_shell import Shell
+from test_shell import Shell, check_talk
 
 SEED = 31
 LENGTH = 200000
@@ -54,11 +53,7 @@ class Talk:
 
 
 def listed(shell, text, there=True):
-    for _ in range(300):
-        if (text in (got := shell("console"))) == there:
-            return got
-        time.sleep(0.1)
-    raise shell.vm.failure(f"{text!r} is {'not ' if there else ''}in {got}")
+    shell.vm.until(lambda: shell("console"), lambda got: (text in got) == there, f"{text!r} is {'not ' if there else ''}listed")
 
 
 @pytest.mark.parametrize("machine", ["q35", "microvm"])
@@ -75,16 +70,9 @@ def test_come_and_go(make_vm, machine):
         vm.check("nobody is there" in shell("console write org.vireo.late anything"), "it was written to nobody")
         host = vm.connect(path)
         listed(shell, "open there")
-        shell("console write org.vireo.late to the host")
-        vm.check(host.recv(100) == b"to the host\r\n", "the host got something else")
-        opened = {chardev["label"]: chardev["frontend-open"] for chardev in vm.qmp("query-chardev")}
-        vm.check(opened[f"late{turn}"], "the host is not told that the guest's side is open")
-        host.sendall(b"to the guest")
-        for _ in range(300):
-            if "nothing" not in (got := shell("console read console0.2")):
-                break
-            time.sleep(0.1)
-        vm.check("to the guest" in got, f"the guest got {got}")
+        check_talk(shell, host, "console0.2")
+        vm.until(lambda: {chardev["label"]: chardev["frontend-open"] for chardev in vm.qmp("query-chardev")},
+                 lambda opened: opened[f"late{turn}"], "the host is not told that the guest's side is open")
         vm.qmp("device_del", id="late")
         listed(shell, "org.vireo.late", there=False)
         host.close()

@@ -1,13 +1,13 @@
 """The shell by hand, over the serial console; and what the host sees of it."""
 
 import re
-import time
 import zlib
 
 import pytest
 
 from pattern import pattern
 from test_net import Echo
+from vm import BOOT_TIMEOUT
 
 MIB = 1 << 20
 PROMPT = r"^vireo> "
@@ -21,9 +21,9 @@ class Shell:
         vm.start()
         vm.expect(PROMPT)
 
-    def __call__(self, line, timeout=30):
+    def __call__(self, line, timeout=BOOT_TIMEOUT):
         self.vm.send(line + "\r")
-        self.vm.expect(r"(?:\[ .*\n)?".join(map(re.escape, line)) + r"\n")  # a log line may come in between
+        self.vm.expect(r"(?:\[ .*\n)*".join(map(re.escape, line)) + r"\n")  # log lines may come in between
         start = self.vm.seen
         end = self.vm.expect(PROMPT, timeout).start()
         with self.vm.arrived:
@@ -32,6 +32,17 @@ class Shell:
     def poweroff(self, status=33):
         self.vm.send("poweroff\r")
         self.vm.finish(status=status)
+
+
+def check_talk(shell, host, name):
+    """Text both ways between the guest's `name` and the host's socket."""
+    shell(f"console write {name} to the host")
+    got = b""
+    while len(got) < 13 and (data := host.recv(100)):  # in as many pieces as the guest wrote
+        got += data
+    shell.vm.check(got == b"to the host\r\n", f"the host got {got}")
+    host.sendall(b"to the guest")
+    shell.vm.until(lambda: shell(f"console read {name}"), lambda got: "to the guest" in got, "the guest gets something else")
 
 
 @pytest.fixture
@@ -162,14 +173,7 @@ def test_console(make_vm):
     path = vm.console_socket()
     shell = Shell(vm)
     host = vm.connect(path)
-    shell("console write console0 to the host")
-    vm.check(host.recv(100) == b"to the host\r\n", "the host got something else")
-    host.sendall(b"to the guest")
-    for _ in range(100):
-        if "nothing" not in (got := shell("console read console0")):
-            break
-        time.sleep(0.1)
-    vm.check("to the guest" in got, f"the guest got {got}")
+    check_talk(shell, host, "console0")
     shell.poweroff()
 
 

@@ -3,13 +3,11 @@ killed under load stays."""
 
 import shutil
 import signal
-import subprocess
-import time
 
 import pytest
 
 from pattern import pattern
-from vm import option
+from vm import Daemon, option
 
 MIB = 1 << 20
 SIZE, SEED = 32 * MIB, 31
@@ -18,31 +16,19 @@ DAEMON = shutil.which("qemu-storage-daemon")
 pytestmark = pytest.mark.skipif(not DAEMON, reason="no qemu-storage-daemon here")
 
 
-class Storage:
+class Storage(Daemon):
     """qemu-storage-daemon with a disk, for one machine."""
 
     def __init__(self, vm, path, queues=1, **properties):
         self.path, self.queues = path, queues
-        self.socket, self.log = vm.directory / "disk.sock", vm.directory / "disk.log"
-        vm.helpers.append(self)
-        self.start()
-        vm.machine_options = "memory-backend=ram"
-        vm.args += ["-object", f"memory-backend-memfd,id=ram,size={vm.memory},share=on",
-                    "-chardev", f"socket,id=storage,path={self.socket},reconnect=1",
+        super().__init__(vm, "disk")
+        vm.args += ["-chardev", f"socket,id=storage,path={self.socket},reconnect=1",
                     "-device", option("vhost-user-blk-pci", {"chardev": "storage", "num-queues": queues, **properties})]
 
-    def start(self):
-        self.socket.unlink(missing_ok=True)
-        with open(self.log, "w") as log:
-            self.process = subprocess.Popen([DAEMON, "--blockdev", f"driver=file,node-name=file,filename={self.path}",
-                                             "--export", f"type=vhost-user-blk,id=export,node-name=file,writable=on,num-queues={self.queues},"
-                                             f"addr.type=unix,addr.path={self.socket}"], stdout=log, stderr=log)
-        while not self.socket.exists():
-            assert self.process.poll() is None, self.log.read_text()
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()
+    def command(self):
+        return [DAEMON, "--blockdev", f"driver=file,node-name=file,filename={self.path}",
+                "--export", f"type=vhost-user-blk,id=export,node-name=file,writable=on,num-queues={self.queues},"
+                f"addr.type=unix,addr.path={self.socket}"]
 
 
 @pytest.mark.parametrize("machine, queues", [("q35", 1), pytest.param("microvm-pcie", 2, marks=pytest.mark.full)])
@@ -71,9 +57,7 @@ def test_killed(make_vm, disk, queues):
     storage, kills = Storage(vm, path, queues, **{"queue-size": 4, "indirect_desc": "off"}), 0
     vm.start()
     for offset in (MIB, SIZE // 3, SIZE // 2):
-        until = time.monotonic() + 60
-        while not written(offset):
-            vm.check(time.monotonic() < until, f"nothing is written at {offset}")
+        vm.until(lambda: written(offset), bool, f"nothing is written at {offset}")
         storage.process.send_signal(signal.SIGSTOP)
         kills += not written(SIZE - 512)
         storage.close()

@@ -1,6 +1,7 @@
 """Trees of files: one that the host makes and the guest reads, and the one that selftest makes (apps/selftest_file.c)."""
 
 import os
+import shutil
 import zlib
 
 from pattern import pattern
@@ -55,3 +56,16 @@ def check_made(vm, root):
     found = {str(path.relative_to(made)): path.read_bytes() for path in made.rglob("*") if path.is_file()}
     vm.check(found == wanted, f"made: {({name: len(data) for name, data in found.items()})}")
     vm.check([path.name for path in made.rglob("*") if path.is_dir()] == ["inner"], "other directories")
+
+
+def check_tree(vm, root, name, serve):
+    """All of it with one machine: what the host made, then what the guest made. `serve`: gives the tree to the machine."""
+    plant(root)
+    serve(root)
+    vm.run(120)
+    for what in ("gives all its files", "takes files", "refuses what cannot be"):
+        vm.passed(f"{name} {what}")
+    vm.check(vm.record("tree")["tag"] == "the-tag", "another tag")
+    check_made(vm, root)
+    shutil.rmtree(root / "made")
+    check_read(vm, root, name)

@@ -51,14 +51,22 @@ class VMError(AssertionError):
 class Qmp:
     """QEMU's monitor: one command, one answer; events are kept aside."""
 
-    def __init__(self, path, deadline):
+    def __init__(self, sock):
         self.events, self.unread = [], 0
-        self.socket = connect(path, deadline)
+        self.socket = sock
         self.lines = self.socket.makefile("rw", encoding="utf-8")
-        self.greeting = {}
-        while "QMP" not in self.greeting:  # an event may come before it
-            self.greeting = json.loads(self.lines.readline())
+        while "QMP" not in self.read("the greeting"):  # an event may come before it
+            pass
         self("qmp_capabilities")
+
+    def read(self, command):
+        """The next line that is no event."""
+        while line := self.lines.readline():
+            answer = json.loads(line)
+            if "event" not in answer:
+                return answer
+            self.events.append(answer)
+        raise VMError(f"QMP closed during {command}")
 
     def post(self, command, **arguments):
         """A command whose answer QEMU may not live to give; the next one's caller does not see it."""
@@ -68,20 +76,12 @@ class Qmp:
 
     def __call__(self, command, **arguments):
         self.post(command, **arguments)
-        while True:
-            line = self.lines.readline()
-            if not line:
-                raise VMError(f"QMP closed during {command}")
-            answer = json.loads(line)
-            if "event" in answer:
-                self.events.append(answer)
-                continue
+        while self.unread:
+            answer = self.read(command)
             self.unread -= 1
-            if self.unread:
-                continue
-            if "error" in answer:
-                raise VMError(f"QMP {command}: {answer['error']}")
-            return answer["return"]
+        if "error" in answer:
+            raise VMError(f"QMP {command}: {answer['error']}")
+        return answer["return"]
 
     def human(self, line):
         return self("human-monitor-command", **{"command-line": line})
@@ -91,19 +91,22 @@ class Qmp:
         self.socket.close()
 
 
-def connect(path, deadline):
-    """A stream socket to `path`, which QEMU may not have made yet."""
-    while True:
-        sock = socket.socket(socket.AF_UNIX)
-        try:
-            sock.settimeout(BOOT_TIMEOUT)
-            sock.connect(str(path))
-            return sock
-        except OSError:
-            sock.close()
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
+def connected(path):
+    """A stream socket to `path`, or None: it is not made yet, or nobody listens yet."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(BOOT_TIMEOUT)
+    try:
+        sock.connect(str(path))
+    except OSError:
+        sock.close()
+        return None
+    return sock
+
+
+def listens(path):
+    """Whether somebody takes connections to `path`, found out without one: the file is there a moment earlier."""
+    with open("/proc/net/unix", encoding="utf-8", errors="replace") as sockets:
+        return any(line.split()[3] == "00010000" and line.endswith(f" {path}\n") for line in sockets)  # __SO_ACCEPTCON
 
 
 def slot_words(machine):
@@ -145,8 +148,8 @@ class VM:
         self.trace_events = list(trace)
         # Socket paths are short by law: 107 bytes. pytest's own directories are not.
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="vireo-"))
-        self.args = []
-        self.process = None
+        self.args, self.argv = [], []
+        self.process = self.errors = None
         self.console = bytearray()
         self.seen = 0  # what expect() has consumed
         self.arrived = threading.Condition()
@@ -333,10 +336,27 @@ class VM:
         self.qmp("cont")
         return self
 
+    def until(self, get, good, what, timeout=BOOT_TIMEOUT):
+        """Ask for what comes without a word on the console, until it is good; returns it."""
+        deadline = time.monotonic() + timeout
+        while not good(got := get()):
+            if time.monotonic() > deadline:
+                raise self.failure(f"{what}: {got!r} after {timeout} s")
+            time.sleep(0.02)
+        return got
+
+    def dial(self, path):
+        """A stream socket to `path`, which QEMU may not have made yet."""
+        sock = self.until(lambda: connected(path), lambda sock: sock or self.process.poll() is not None, f"no connection to {path}")
+        self.check(sock, f"QEMU ended before there was a connection to {path}")
+        return sock
+
     def connect(self, path):
-        """The other side of a console_socket()."""
-        sock = connect(path, time.monotonic() + 10)
+        """The other side of a console_socket(), once QEMU has it: what the guest writes before that is dropped."""
+        sock = self.dial(path)
         self.helpers.append(sock)
+        self.until(lambda: [chardev["filename"] for chardev in self.qmp("query-chardev")],
+                   lambda names: not any(name.startswith(f"disconnected:unix:{path},") for name in names), f"{path} is not taken")
         return sock
 
     def _read(self):
@@ -353,7 +373,8 @@ class VM:
             status = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             raise self.failure(f"still runs after {timeout} s") from None
-        self.reader.join(5)
+        self.reader.join(timeout)
+        self.check(not self.reader.is_alive(), "the console did not end with QEMU")
         self.boots += self.summary(status)
         return status
 
@@ -387,7 +408,7 @@ class VM:
     @property
     def qmp(self):
         if not self.monitor:
-            self.monitor = Qmp(self.directory / "qmp", time.monotonic() + 10)
+            self.monitor = Qmp(self.dial(self.directory / "qmp"))
         return self.monitor
 
     def close(self):
@@ -395,8 +416,6 @@ class VM:
             self.process.kill()
             self.process.wait()
             self.reader.join(5)
-            self.worked += [[record["driver"], record["transport"], record["queues"][0]["layout"]]
-                            for record in self.devices().values() if record["state"] == "ok" and record["queues"]]
             self.process.stdin.close()
             self.process.stdout.close()
             self.errors.close()
@@ -405,6 +424,8 @@ class VM:
         for helper in self.helpers:
             helper.close()
         shutil.rmtree(self.directory, ignore_errors=True)
+        self.worked += [[record["driver"], record["transport"], record["queues"][0]["layout"]]
+                        for record in self.devices().values() if record["state"] == "ok" and record["queues"]]
 
     def __enter__(self):
         return self
@@ -507,12 +528,40 @@ class VM:
             raise self.failure(message)
 
     def failure(self, message):
-        self.errors.flush()
-        self.errors.seek(0)
-        errors = self.errors.read().strip()
+        errors = ""
+        if self.errors and not self.errors.closed:
+            self.errors.seek(0)
+            errors = self.errors.read().strip()
         tail = "\n".join(self.lines[-60:])
         return VMError(f"{message}\n--- command\n{shlex.join(self.argv)}\n--- QEMU said\n{errors}\n"
                        f"--- end of the console\n{tail}")
+
+
+class Daemon:
+    """A back end in a process of its own that serves one machine by a socket of `name`; it is killed with that."""
+
+    def __init__(self, vm, name):
+        self.vm = vm
+        self.socket, self.log = vm.directory / f"{name}.sock", vm.directory / f"{name}.log"
+        vm.machine_options = "memory-backend=ram"
+        vm.args += ["-object", f"memory-backend-memfd,id=ram,size={vm.memory},share=on"]
+        vm.helpers.append(self)
+        self.start()
+
+    def command(self):
+        raise NotImplementedError
+
+    def start(self):
+        """Also once more, when it was closed."""
+        self.socket.unlink(missing_ok=True)
+        with open(self.log, "w", encoding="utf-8") as log:
+            self.process = subprocess.Popen([str(word) for word in self.command()], stdout=log, stderr=log)
+        self.vm.until(lambda: listens(self.socket), lambda listening: listening or self.process.poll() is not None, "nobody listens")
+        assert self.process.poll() is None, self.log.read_text()
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
 
 
 class FromDisk(VM):
