@@ -167,8 +167,11 @@ static bool hopeless(const struct virtio_requestq *queue) { return starting(queu
 
 int virtio_request_wait(struct virtio_requestq *queue, struct virtio_request *request, uint64_t timeout_ns)
 {
-	uint64_t until_ns = clock_ns() + (starting(queue) ? MIN(timeout_ns, VIRTIO_START_NS) : timeout_ns);
+	uint64_t until_ns;
 
+	if (request->over) /* and the queue, perhaps, gone */
+		return request->status;
+	until_ns = clock_ns() + (starting(queue) ? MIN(timeout_ns, VIRTIO_START_NS) : timeout_ns);
 	while (!request->over && !hopeless(queue) && clock_ns() < until_ns)
 		loop_turn(true, until_ns);
 	if (loop_wait(&request->over, 0)) /* what came while a long callback ran is in time */

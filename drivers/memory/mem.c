@@ -256,10 +256,11 @@ static int probe(struct virtio_device *vdev)
 		                     (unsigned long long)addr);
 	}
 	mem->wire = page_alloc(sizeof(*mem->wire), PAGE_SIZE);
-	mem->region = known_region(addr, block_size, blocks);
-	if (!mem->region)
+	if (mem->wire) /* else a known one stays where it is */
+		mem->region = known_region(addr, block_size, blocks);
+	if (mem->wire && !mem->region)
 		mem->region = new_region(addr, block_size, blocks);
-	if (!mem->wire || !mem->region) {
+	if (!mem->region) {
 		page_free(mem->wire, sizeof(*mem->wire));
 		page_free(mem, sizeof(*mem));
 		return -ENOMEM;

@@ -125,12 +125,13 @@ static bool has_alarms(struct rtc_device *device)
 static int describe(struct rtc_device *device, unsigned clock, struct rtc_clock *what)
 {
 	struct virtio_rtc_resp answer;
+	bool alarms = has_alarms(device); /* behind the answer the device may be gone */
 	int error = ask_of_clock(device, REQ_CLOCK_CAP, clock, 0, &answer, RESP_ONE);
 
 	if (!error)
 		*what = (struct rtc_clock){.type = answer.cap.type,
 		                           .smearing = answer.cap.leap_second_smearing,
-		                           .alarm = has_alarms(device) && answer.cap.flags & FLAG_ALARM_CAP};
+		                           .alarm = alarms && answer.cap.flags & FLAG_ALARM_CAP};
 	return error;
 }
 

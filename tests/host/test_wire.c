@@ -95,6 +95,30 @@ static void i2c_failures(void **state)
 	unplug(dev);
 }
 
+static struct swdev *leaving;
+
+static void unplug_now(struct timer *timer)
+{
+	(void)timer;
+	unplug(leaving);
+}
+
+/* The device goes while a transaction waits: with all that it waits for. */
+static void i2c_removed(void **state)
+{
+	struct i2c_message messages[] = {{.address = 0x50, .memory = memory, .length = 9},
+	                                 {.address = 0x50, .memory = memory, .length = 1},
+	                                 {.address = 0x50, .memory = memory + 100, .length = 8, .read = true}};
+	struct timer timer = {0};
+
+	(void)state;
+	leaving = plug(&swdev_i2c, 0, 0);
+	leaving->dead = true;
+	timer_start(&timer, clock_ns() + 1000000, unplug_now);
+	assert_int_equal(i2c_transfer(i2c_find(NULL), messages, 3), -EIO);
+	assert_null(i2c_find(NULL));
+}
+
 static void i2c_refused(void **state)
 {
 	struct swdev *dev = swdev_new(&swdev_i2c);
@@ -588,6 +612,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(i2c_data),
 		cmocka_unit_test(i2c_failures),
+		cmocka_unit_test(i2c_removed),
 		cmocka_unit_test(i2c_refused),
 		cmocka_unit_test(spi_data),
 		cmocka_unit_test(spi_not_offered),
