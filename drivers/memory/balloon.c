@@ -327,6 +327,8 @@ static int probe(struct virtio_device *vdev)
 	virtio_requestq_init(&balloon->inflateq);
 	virtio_requestq_init(&balloon->deflateq);
 	virtio_requestq_init(&balloon->statsq);
+	/* A queue reset lets all of it go out once more. */
+	balloon->inflateq.again = balloon->deflateq.again = balloon->statsq.again = true;
 	balloon->stats_buf = (struct virtq_buf){balloon->stats, STATS * sizeof(*balloon->stats)};
 	balloon->stats_request = (struct virtio_request){.bufs = &balloon->stats_buf, .nreadable = 1, .done = stats_wanted};
 	event_init(&balloon->lender.freed, freed);
@@ -342,14 +344,13 @@ static unsigned reporting_queue(struct virtio_device *vdev)
 	return virtio_queue_max(vdev, REPORTING_VQ) ? REPORTING_VQ : FREE_PAGE_VQ;
 }
 
-static int create_queues(struct virtio_device *vdev, struct balloon *balloon)
+static int start_queues(struct virtio_device *vdev, struct balloon *balloon)
 {
 	struct virtq_spec specs[QUEUES] = {
 		[INFLATEQ] = virtio_requestq_spec(&balloon->inflateq, "inflateq", 1),
 		[DEFLATEQ] = virtio_requestq_spec(&balloon->deflateq, "deflateq", 1),
 	};
 	unsigned count = STATSQ;
-	int error;
 
 	if (virtio_has(vdev, VIRTIO_BALLOON_F_STATS_VQ)) {
 		specs[STATSQ] = virtio_requestq_spec(&balloon->statsq, "statsq", 1);
@@ -365,27 +366,23 @@ static int create_queues(struct virtio_device *vdev, struct balloon *balloon)
 		specs[queue] = virtio_requestq_spec(&balloon->free.reportq, "reporting_vq", BALLOON_REPORTS);
 		count = MAX(count, queue + 1);
 	}
-	error = virtio_queues_create(vdev, (uint16_t)count, specs);
-	for (unsigned i = 0; i < count && !error; i++)
-		if (vdev->queues[i])
-			virtio_requestq_start(vdev->queues[i]->context, vdev->queues[i]);
-	return error;
+	return virtio_service_start(vdev, (uint16_t)count, specs);
 }
 
 static int start(struct virtio_device *vdev)
 {
 	struct balloon *balloon = vdev->driver_data;
-	int error = create_queues(vdev, balloon);
+	int error;
 
-	if (error)
-		return error;
 	/* "MUST populate the poison_val configuration data before setting the DRIVER_OK bit" */
 	if (virtio_has(vdev, VIRTIO_BALLOON_F_PAGE_POISON))
 		write_field(balloon, FIELD(poison_val), (uint32_t)page_poison() * 0x01010101u);
+	error = start_queues(vdev, balloon);
+	if (error)
+		return error;
+	balloon->running = true;
 	if (virtio_has(vdev, VIRTIO_BALLOON_F_STATS_VQ))
 		submit_stats(balloon);
-	balloon->running = true;
-	virtio_driver_ok(vdev);
 	write_field(balloon, FIELD(actual), 0);
 	balloon_free_start(&balloon->free);
 	config_changed(vdev);
@@ -395,15 +392,14 @@ static int start(struct virtio_device *vdev)
 static void stop(struct virtio_device *vdev)
 {
 	struct balloon *balloon = vdev->driver_data;
-	struct virtio_requestq *queues[] = {&balloon->inflateq, &balloon->deflateq, &balloon->statsq};
 
 	balloon->running = false;
 	timer_stop(&balloon->retry);
-	for (unsigned i = 0; i < ARRAY_SIZE(queues); i++) {
-		virtio_requestq_drain(queues[i], false);
-		virtio_requestq_end(queues[i]);
-	}
 	balloon_free_stop(&balloon->free);
+	virtio_service_stop(vdev);
+	virtio_requestq_end(&balloon->inflateq);
+	virtio_requestq_end(&balloon->deflateq);
+	virtio_requestq_end(&balloon->statsq);
 	while (balloon->top) {
 		struct batch *batch = balloon->top;
 
@@ -424,18 +420,6 @@ static void remove(struct virtio_device *vdev)
 	release(balloon);
 }
 
-static void queue_drain(struct virtio_device *vdev, struct virtq *vq)
-{
-	(void)vdev;
-	virtio_requestq_drain(vq->context, true);
-}
-
-static void queue_refill(struct virtio_device *vdev, struct virtq *vq)
-{
-	(void)vdev;
-	virtio_requestq_start(vq->context, vq);
-}
-
 /* "SHOULD clear the VIRTIO_BALLOON_F_PAGE_POISON flag if it will not immediately write poison_val to deflated pages" */
 static uint64_t declined(void) { return page_poison() < 0 ? BIT64(VIRTIO_BALLOON_F_PAGE_POISON) : 0; }
 
@@ -452,8 +436,8 @@ static const struct virtio_driver balloon_driver = {
 	.start = start,
 	.stop = stop,
 	.remove = remove,
-	.queue_drain = queue_drain,
-	.queue_refill = queue_refill,
+	.queue_drain = virtio_service_drain,
+	.queue_refill = virtio_service_refill,
 	.config_changed = config_changed,
 };
 VIRTIO_DRIVER(balloon_driver);

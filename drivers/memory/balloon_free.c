@@ -183,6 +183,7 @@ int balloon_free_init(struct balloon_free *free, struct virtio_device *vdev)
 	free->vdev = vdev;
 	virtio_requestq_init(&free->hintq);
 	virtio_requestq_init(&free->reportq);
+	free->hintq.again = free->reportq.again = true;
 	free->commands = page_alloc(2 * sizeof(le32), PAGE_SIZE);
 	return free->commands ? 0 : -ENOMEM;
 }
