@@ -4,7 +4,7 @@
  * A command is one of SCSI_COMMANDS; its header, response and sense data lie in pages that driver and device share. When it comes back
  * its outcome is judged here, once for all: done, to be tried again (a few times, a little later), or failed, with an errno.
  *
- * scsi_lun.c knows the units, scsi_control.c what to do when a command stays away, and when the device reports.
+ * scsi_scan.c finds the units, scsi_lun.c knows them, scsi_control.c what to do when a command stays away, and when the device reports.
  */
 #include "scsi.h"
 
@@ -299,6 +299,7 @@ static int probe(struct virtio_device *vdev)
 	}
 	virtio_requestq_init(&scsi->controlq);
 	virtio_requestq_init(&scsi->requestq);
+	scsi->controlq.again = scsi->requestq.again = true; /* behind a queue reset */
 	for (unsigned i = 0; i < SCSI_COMMANDS; i++) {
 		scsi->commands[i].scsi = scsi;
 		scsi->commands[i].wire = &scsi->wires[i];
@@ -338,7 +339,7 @@ static int start(struct virtio_device *vdev)
 	};
 	/* QEMU counts the data of a write, too, as written by the device. residual tells how much was moved. */
 	specs[REQUESTQ].loose_lengths = true;
-	error = virtio_queues_create(vdev, QUEUES, specs);
+	error = virtio_service_start(vdev, QUEUES, specs);
 	if (error)
 		return error;
 	if (vdev->queues[REQUESTQ]->size < 3)
@@ -346,12 +347,8 @@ static int start(struct virtio_device *vdev)
 	/* "Scatter-Gather Support": no longer than the queue; "Device configuration layout": no more to a unit than its size */
 	scsi->segments_max = MIN(scsi->segments_max, vdev->queues[REQUESTQ]->size - 2u);
 	scsi->per_lun = MIN(scsi->per_lun, vdev->queues[REQUESTQ]->size);
-	virtio_requestq_start(&scsi->controlq, vdev->queues[CONTROLQ]);
-	virtio_requestq_start(&scsi->requestq, vdev->queues[REQUESTQ]);
-	virtio_eventq_start(&scsi->eventq, vdev->queues[EVENTQ]);
 	scsi->running = true;
 	scsi->starts++;
-	virtio_driver_ok(vdev);
 	for (unsigned i = 0; i <= scsi->target_max; i++)
 		scsi_rescan(scsi, i);
 	if (vdev->state == VIRTIO_NEW) /* programs start behind it, and want their disks */
@@ -367,9 +364,8 @@ static void stop(struct virtio_device *vdev)
 	scsi->running = false;
 	timer_stop(&scsi->watch);
 	timer_stop(&scsi->retry);
-	virtio_requestq_drain(&scsi->controlq, false);
+	virtio_service_stop(vdev);
 	virtio_requestq_end(&scsi->controlq);
-	virtio_requestq_drain(&scsi->requestq, false);
 	virtio_requestq_end(&scsi->requestq);
 	while (scsi->delayed) {
 		struct scsi_command *command = scsi->delayed;
@@ -377,7 +373,6 @@ static void stop(struct virtio_device *vdev)
 		scsi->delayed = command->next;
 		end(command, -EIO);
 	}
-	virtio_eventq_drain(&scsi->eventq);
 }
 
 static void remove(struct virtio_device *vdev)
@@ -401,26 +396,6 @@ void scsi_run_scan(struct event *event)
 		release(scsi);
 }
 
-static void queue_drain(struct virtio_device *vdev, struct virtq *vq)
-{
-	struct scsi *scsi = vdev->driver_data;
-
-	if (vq->index == EVENTQ)
-		virtio_eventq_drain(&scsi->eventq);
-	else
-		virtio_requestq_drain(vq->context, true);
-}
-
-static void queue_refill(struct virtio_device *vdev, struct virtq *vq)
-{
-	struct scsi *scsi = vdev->driver_data;
-
-	if (vq->index == EVENTQ)
-		virtio_eventq_start(&scsi->eventq, vq);
-	else
-		virtio_requestq_start(vq->context, vq);
-}
-
 /* T10_PI is left off: nobody here has protection information to give. INOUT: no command of ours goes both ways. */
 static const struct virtio_driver scsi_driver = {
 	.name = "virtio-scsi",
@@ -432,7 +407,7 @@ static const struct virtio_driver scsi_driver = {
 	.start = start,
 	.stop = stop,
 	.remove = remove,
-	.queue_drain = queue_drain,
-	.queue_refill = queue_refill,
+	.queue_drain = virtio_service_drain,
+	.queue_refill = virtio_service_refill,
 };
 VIRTIO_DRIVER(scsi_driver);

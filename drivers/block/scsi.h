@@ -1,8 +1,10 @@
 /*
- * What the files of the SCSI host driver share: scsi.c carries commands, scsi_lun.c knows what to command.
+ * What the files of the SCSI host driver share: scsi.c carries commands, scsi_lun.c knows what to command, scsi_scan.c whom.
  */
 #ifndef DRIVERS_BLOCK_SCSI_H
 #define DRIVERS_BLOCK_SCSI_H
+
+#include <errno.h>
 
 #include <base/endian.h>
 #include <class/block.h>
@@ -18,6 +20,7 @@
 #define SCSI_EVENT_SIZE 16u
 #define SCSI_TYPE_DISK 0u
 #define SCSI_TYPE_CD 5u
+#define SCSI_REPORT_LUNS 0xa0 /* an operation code */
 
 /* "Device Operation: Request Queues" */
 struct virtio_scsi_req_cmd {
@@ -109,16 +112,28 @@ void scsi_command_send(struct scsi_command *command, const struct virtq_buf *dat
  * start(), which has to fail. */
 [[nodiscard]] int scsi_command_call(struct scsi_command *command, void *data, uint32_t length);
 
+/* With that the scan does not go on, and with -ECANCELED units may be gone. */
+static inline bool scsi_cut_short(int error) { return error == -ECANCELED || error == -ETIMEDOUT; }
+
 /* ---- scsi_control.c ---- */
 #define SCSI_WATCH_NS UINT64_C(1000000000)
 void scsi_watch(struct timer *timer); /* over the commands that are out */
 void scsi_reported(struct virtio_eventq *queue, void *data, uint32_t written);
 
 /* ---- scsi_lun.c ---- */
+/* For the scan, which has it in its list: NULL: no memory. Its class is told when it goes. */
+struct scsi_lun *scsi_lun_new(struct scsi *scsi, uint8_t target, uint16_t number);
+void scsi_lun_free(struct scsi_lun *lun);
+/* All that a block device has to be known for. 0: it is one, or still one; errors of scsi_command_call(), -ENOTSUP, -EINVAL. */
+[[nodiscard]] int scsi_look_at(struct scsi_lun *lun);
+/* A command whose data of `length` bytes come to scsi->page; what the unit did not fill is zero. */
+[[nodiscard]] int scsi_ask(struct scsi *scsi, uint8_t target, uint16_t lun, const uint8_t cdb[6], uint32_t length);
+void scsi_pump(struct scsi *scsi); /* there is room for commands */
+
+/* ---- scsi_scan.c ---- */
 void scsi_rescan(struct scsi *scsi, unsigned target);                /* soon */
 int scsi_scan(struct scsi *scsi);                                    /* now: all that is due. -ETIMEDOUT in start() */
 void scsi_changed(struct scsi *scsi, unsigned target, unsigned lun); /* capacity or medium: look again, soon */
-void scsi_pump(struct scsi *scsi);                                   /* there is room for commands */
 void scsi_forget_all(struct scsi *scsi);
 void scsi_run_scan(struct event *event);
 

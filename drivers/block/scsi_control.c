@@ -2,7 +2,7 @@
  * The SCSI host's controlq and eventq.
  *
  * A command that stays away is asked back: an ABORT TASK, then a LOGICAL UNIT RESET, and when even that brings nothing the device is reset.
- * What the device reports only marks what the scan (scsi_lun.c) has to look at.
+ * What the device reports only marks what the scan (scsi_scan.c) has to look at.
  */
 #include "scsi.h"
 

@@ -1,9 +1,8 @@
 /*
- * The logical units of a SCSI host: finding them, and disks (and discs) among them as block devices.
+ * A logical unit of a SCSI host: what it is asked, and disks (and discs) as block devices.
  *
- * A scan looks at the targets that are due, all at the start, later those that the device or a unit told of. It waits for its commands, one
- * after the other, in a callback of its own: meanwhile the device may be reset or go away, after which scsi_command_call() gives
- * -ECANCELED and nothing may be touched but `scsi` itself. A unit that is no longer there is forgotten when its last command has ended.
+ * It is asked by the scan (scsi_scan.c), one command after the other. Block requests become a command each, of which a unit has no more at a
+ * time than the host allows.
  */
 #include "scsi.h"
 
@@ -26,14 +25,11 @@ enum { /* SPC, SBC, MMC: operation codes */
        READ_16 = 0x88,
        WRITE_16 = 0x8a,
        SERVICE_ACTION_IN_16 = 0x9e, /* READ CAPACITY (16) */
-       REPORT_LUNS = 0xa0,
 };
 enum { PAGE_SERIAL = 0x80, PAGE_BLOCK_LIMITS = 0xb0, MODE_CACHING = 8, MODE_ALL = 0x3f };
 
 #define BLOCK_SIZE_MAX 65536u
 #define UNMAP_BYTES 24u
-#define PROBES 32u
-#define LISTED_MAX ((PAGE_SIZE - 8) / 8)
 
 static uint64_t get64(const uint8_t *at) { return (uint64_t)scsi_get32(at) << 32 | scsi_get32(at + 4); }
 
@@ -144,7 +140,7 @@ void scsi_pump(struct scsi *scsi)
 			block_pump(&lun->queue);
 }
 
-/* ---- commands of the scan ---- */
+/* ---- what a unit is asked ---- */
 
 static struct scsi_command *command_for(struct scsi *scsi, uint8_t target, uint16_t lun)
 {
@@ -155,15 +151,14 @@ static struct scsi_command *command_for(struct scsi *scsi, uint8_t target, uint1
 	return scsi->running ? command : NULL;
 }
 
-/* A command whose data of `length` bytes come to the page; what the unit did not fill is zero. `cdb`: 6 bytes. */
-static int ask(struct scsi *scsi, uint8_t target, uint16_t lun, const uint8_t cdb[6], uint32_t length)
+int scsi_ask(struct scsi *scsi, uint8_t target, uint16_t lun, const uint8_t cdb[6], uint32_t length)
 {
 	struct scsi_command *command = command_for(scsi, target, lun);
 
 	if (!command)
 		return -ECANCELED;
 	memcpy(command->wire->request.cdb, cdb, 6);
-	if (cdb[0] == REPORT_LUNS)
+	if (cdb[0] == SCSI_REPORT_LUNS)
 		scsi_put32(command->wire->request.cdb + 6, length);
 	else if (cdb[0] == SERVICE_ACTION_IN_16)
 		scsi_put32(command->wire->request.cdb + 10, length);
@@ -173,13 +168,8 @@ static int ask(struct scsi *scsi, uint8_t target, uint16_t lun, const uint8_t cd
 
 static int ask_lun(const struct scsi_lun *lun, const uint8_t cdb[6], uint32_t length)
 {
-	return ask(lun->scsi, lun->target, lun->number, cdb, length);
+	return scsi_ask(lun->scsi, lun->target, lun->number, cdb, length);
 }
-
-/* The scan must not go on. */
-static bool cut_short(int error) { return error == -ECANCELED || error == -ETIMEDOUT; }
-
-/* ---- a unit ---- */
 
 static int set_capacity(struct scsi_lun *lun, uint64_t last, uint32_t size)
 {
@@ -212,10 +202,10 @@ static int read_modes(struct scsi_lun *lun)
 	unsigned at;
 	int error = ask_lun(lun, (const uint8_t[6]){MODE_SENSE_6, 0, MODE_ALL, 0, 192}, 192);
 
+	if (scsi_cut_short(error))
+		return error;
 	lun->block.read_only = lun->type == SCSI_TYPE_CD || (!error && page[2] & 0x80);
 	lun->block.can_flush = !lun->block.read_only;
-	if (error == -ECANCELED || lun->scsi->gone)
-		return -ECANCELED;
 	for (at = 4u + page[3]; !error && at + 2 < 192 && page[at]; at += 2u + page[at + 1])
 		if ((page[at] & 0x3f) == MODE_CACHING)
 			lun->block.can_flush = page[at + 2] & 4; /* WCE */
@@ -241,7 +231,7 @@ static int read_limits(struct scsi_lun *lun)
 	uint32_t unit = lun->block.block_size / BLOCK_SECTOR;
 	int error = ask_lun(lun, (const uint8_t[6]){INQUIRY, 1, PAGE_BLOCK_LIMITS, 0, 64}, 64);
 
-	if (error == -ECANCELED)
+	if (scsi_cut_short(error))
 		return error;
 	if (error || page[1] != PAGE_BLOCK_LIMITS)
 		memset(lun->scsi->page, 0, 64);
@@ -252,8 +242,7 @@ static int read_limits(struct scsi_lun *lun)
 	return 0;
 }
 
-/* All that a block device has to be known for. */
-static int look_at(struct scsi_lun *lun)
+int scsi_look_at(struct scsi_lun *lun)
 {
 	uint64_t former = lun->block.capacity;
 	int error = ask_lun(lun, (const uint8_t[6]){INQUIRY, 0, 0, 0, 36}, 36);
@@ -281,25 +270,12 @@ static int look_at(struct scsi_lun *lun)
 	return error;
 }
 
-static struct scsi_lun *find(struct scsi *scsi, unsigned target, unsigned number)
+struct scsi_lun *scsi_lun_new(struct scsi *scsi, uint8_t target, uint16_t number)
 {
-	struct scsi_lun *lun = scsi->luns;
+	struct scsi_lun *lun = page_alloc(sizeof(*lun), PAGE_SIZE);
 
-	while (lun && (lun->target != target || lun->number != number || lun->leaving))
-		lun = lun->next;
-	return lun;
-}
-
-static struct scsi_lun *add(struct scsi *scsi, uint8_t target, uint16_t number)
-{
-	struct scsi_lun *lun = scsi->lun_count < SCSI_LUNS_MAX ? page_alloc(sizeof(*lun), PAGE_SIZE) : NULL, **at = &scsi->luns;
-
-	if (!lun) {
-		if (!scsi->full)
-			log_warn("%s: no room for unit %u.%u, nor for more", scsi->vdev->name, target, number);
-		scsi->full = true;
+	if (!lun)
 		return NULL;
-	}
 	lun->scsi = scsi;
 	lun->target = target;
 	lun->number = number;
@@ -307,189 +283,14 @@ static struct scsi_lun *add(struct scsi *scsi, uint8_t target, uint16_t number)
 	lun->block.node.name = lun->name;
 	lun->block.ops = &ops;
 	lun->queues[0] = &lun->queue;
-	while (*at)
-		at = &(*at)->next;
-	*at = lun;
-	scsi->lun_count++;
 	return lun;
 }
 
-static void forget(struct scsi *scsi, struct scsi_lun **at)
+void scsi_lun_free(struct scsi_lun *lun)
 {
-	struct scsi_lun *lun = *at;
-
-	*at = lun->next;
-	scsi->lun_count--;
 	if (lun->registered) {
 		log_info("%s: gone", lun->name);
 		block_unregister(&lun->block);
 	}
 	page_free(lun, sizeof(*lun));
-}
-
-static void reap(struct scsi *scsi)
-{
-	for (struct scsi_lun **at = &scsi->luns; *at;) {
-		if ((*at)->leaving && !(*at)->in_flight)
-			forget(scsi, at);
-		else
-			at = &(*at)->next;
-	}
-}
-
-void scsi_forget_all(struct scsi *scsi)
-{
-	while (scsi->luns)
-		forget(scsi, &scsi->luns);
-}
-
-/* ---- targets ---- */
-
-/* The units that are listed. A target that does not know the command has unit 0. */
-static int list_luns(struct scsi *scsi, uint8_t target, uint16_t numbers[LISTED_MAX], unsigned *count)
-{
-	int error = ask(scsi, target, 0, (const uint8_t[6]){REPORT_LUNS}, PAGE_SIZE);
-
-	*count = 0;
-	if (error == -ENODEV) /* no such target */
-		return 0;
-	if (error == -ENOTSUP)
-		numbers[(*count)++] = 0;
-	if (error)
-		return error == -ENOTSUP ? 0 : error;
-	for (unsigned i = 0; i < MIN(scsi_get32(scsi->page) / 8, LISTED_MAX); i++) {
-		const uint8_t *entry = scsi->page + 8 + 8 * i;
-
-		if (entry[0] >> 6 <= 1) /* peripheral device or flat space addressing */
-			numbers[(*count)++] = (uint16_t)(scsi_get16(entry) & 0x3fff);
-	}
-	return 0;
-}
-
-static int scan_target(struct scsi *scsi, uint8_t target)
-{
-	uint16_t numbers[LISTED_MAX];
-	unsigned count;
-	int error = list_luns(scsi, target, numbers, &count);
-
-	if (error)
-		return error;
-	for (struct scsi_lun *lun = scsi->luns; lun; lun = lun->next)
-		lun->seen = lun->target != target;
-	for (unsigned i = 0; i < count; i++) {
-		struct scsi_lun *lun = find(scsi, target, numbers[i]);
-
-		if (lun && lun->seen)
-			continue; /* listed twice */
-		if (!lun)
-			lun = add(scsi, target, numbers[i]);
-		if (!lun)
-			break;
-		lun->seen = true;
-		error = look_at(lun);
-		if (cut_short(error))
-			return error;
-		lun->leaving = lun->registered && error; /* without a medium, for one */
-	}
-	for (struct scsi_lun *lun = scsi->luns; lun; lun = lun->next)
-		lun->leaving |= !lun->seen;
-	return 0;
-}
-
-static bool due(const struct scsi *scsi, unsigned target) { return scsi->rescan[target / 8] >> target % 8 & 1; }
-
-static void not_due(struct scsi *scsi, unsigned target) { scsi->rescan[target / 8] &= (uint8_t) ~(1u << target % 8); }
-
-static bool has_luns(const struct scsi *scsi, unsigned target)
-{
-	for (const struct scsi_lun *lun = scsi->luns; lun; lun = lun->next)
-		if (lun->target == target)
-			return true;
-	return false;
-}
-
-/* Most targets are not there: ask many of them at once, and have those looked at that are. */
-static int probe_targets(struct scsi *scsi)
-{
-	struct scsi_command *probes[PROBES];
-	unsigned count, target = 0;
-	int error = 0;
-
-	do {
-		for (count = 0; target <= scsi->target_max && count < PROBES; target++) {
-			if (!due(scsi, target) || has_luns(scsi, target))
-				continue;
-			probes[count] = scsi_command_get(scsi, (uint8_t)target, 0);
-			if (!probes[count])
-				break;
-			scsi_command_send(probes[count++], NULL, 0, false);
-		}
-		for (unsigned i = 0; i < count; i++) {
-			error = scsi_command_call(probes[i], NULL, 0);
-			if (error == -ENODEV)
-				not_due(scsi, probes[i]->wire->request.lun[1]);
-			if (cut_short(error)) {
-				while (++i < count) /* they have ended with it */
-					if (probes[i]->over)
-						scsi_command_put(probes[i]);
-				return error;
-			}
-		}
-	} while (count && target <= scsi->target_max);
-	return 0;
-}
-
-static int look_again(struct scsi_lun *lun)
-{
-	int error;
-
-	if (!lun->stale || lun->leaving)
-		return 0;
-	lun->stale = false;
-	error = look_at(lun);
-	if (!cut_short(error))
-		lun->leaving = lun->registered && error;
-	return error;
-}
-
-/* Once over all that is due: a device that reports without end gets its turns like others. */
-int scsi_scan(struct scsi *scsi)
-{
-	int error;
-
-	scsi->scanning = true;
-	reap(scsi);
-	error = probe_targets(scsi);
-	for (unsigned target = 0; !cut_short(error) && target <= scsi->target_max; target++) {
-		if (!due(scsi, target))
-			continue;
-		not_due(scsi, target);
-		error = scan_target(scsi, (uint8_t)target);
-	}
-	for (struct scsi_lun *lun = scsi->luns; !cut_short(error) && lun; lun = lun->next)
-		error = look_again(lun);
-	if (!cut_short(error))
-		reap(scsi);
-	scsi->scanning = false;
-	return error == -ETIMEDOUT ? error : 0;
-}
-
-void scsi_rescan(struct scsi *scsi, unsigned target)
-{
-	if (target > scsi->target_max)
-		return;
-	scsi->rescan[target / 8] |= (uint8_t)(1u << target % 8);
-	event_mark(&scsi->scan_event);
-}
-
-void scsi_changed(struct scsi *scsi, unsigned target, unsigned number)
-{
-	struct scsi_lun *lun = find(scsi, target, number);
-
-	if (!lun) {
-		scsi_rescan(scsi, target);
-		return;
-	}
-	lun->stale = true;
-	event_mark(&scsi->scan_event);
 }

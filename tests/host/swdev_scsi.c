@@ -329,7 +329,7 @@ static bool serve_command(struct swdev *dev, struct swdev_chain *chain, uint32_t
 		unit->attention--;
 		check(&answer, 6, unit->code);
 		answer.qualifier = unit->qualifier;
-	} else if (unit->holds && moves_data(cdb[0])) {
+	} else if ((unit->holds && moves_data(cdb[0])) || unit->ignores == (0x10000u | be16(cdb))) {
 		return false;
 	} else if (unit->fail && moves_data(cdb[0])) {
 		unit->fail--;
@@ -420,7 +420,7 @@ static void produce(struct swdev *dev)
 	}
 	scsi->event_count = 0;
 	for (unsigned i = 0; i < SWDEV_UNITS; i++) { /* those that do not hold any more */
-		if (scsi->units[i].holds)
+		if (scsi->units[i].holds || scsi->units[i].ignores)
 			return;
 	}
 	while ((chain = swdev_take_held(&dev->queues[REQUESTQ]))) {

@@ -19,6 +19,7 @@ struct swdev_unit {
 	bool write_protected, write_through, no_medium;
 	bool holds;              /* keeps commands that move data, and */
 	bool deaf;               /* keeps them even when they are to be aborted */
+	unsigned ignores;        /* commands that begin with these two bytes, and 1 before them: they never end */
 	unsigned attention;      /* that many commands end in unit attention, */
 	uint8_t code, qualifier; /* of that kind */
 	unsigned fail;           /* that many commands that move data end with */

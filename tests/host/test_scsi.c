@@ -20,6 +20,7 @@
 
 static uint8_t *memory;
 static uint64_t free_pages;
+static struct swdev *leaving;
 
 static struct swdev *make(void)
 {
@@ -338,12 +339,45 @@ static void scans_cut_short(void **state)
 	}
 }
 
+static void unplug_now(struct timer *timer)
+{
+	(void)timer;
+	assert_int_equal(swdev_unplug(leaving), 0);
+	leaving = NULL;
+}
+
+/* Whichever of its commands is not answered: at the start the device is refused, and it may go while a scan waits. */
+static void silence(void **state)
+{
+	static const unsigned commands[] = {0x10000, 0x11200, 0x11a00, 0x12500, 0x11201};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(commands); i++) {
+		struct swdev *dev = make();
+		struct timer timer = {0};
+
+		swdev_scsi_add(dev, 1, 0, 100, 512)->ignores = commands[i];
+		assert_int_not_equal(swdev_plug(dev, &swdev_direct), 0);
+		assert_string_equal(dev->vdev->reason, "its logical units do not answer");
+		unplug(dev);
+
+		leaving = make();
+		plug(leaving);
+		swdev_scsi_add(leaving, 1, 0, 100, 512)->ignores = commands[i];
+		swdev_scsi_event(leaving, 1, 1, 0, 1);
+		timer_start(&timer, clock_ns() + SECOND, unplug_now);
+		loop_sleep(2 * SECOND);
+		assert_null(leaving);
+		assert_int_equal(page_count_free(), free_pages);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(units),           cmocka_unit_test(data),         cmocka_unit_test(errors),
 		cmocka_unit_test(plugging),        cmocka_unit_test(staying_away), cmocka_unit_test(resets),
-		cmocka_unit_test(scans_cut_short),
+		cmocka_unit_test(scans_cut_short), cmocka_unit_test(silence),
 	};
 
 	swdev_machine(64u << 20);
