@@ -73,7 +73,7 @@ int fs_exchange(struct fs *fs, struct virtio_call *call, uint32_t least, const v
 		                     (unsigned)get(call->message + 4, 4));
 		error = -EIO;
 	} else if (!error && said) {
-		error = file_error((uint32_t)-said);
+		error = file_error(0u - (uint32_t)said);
 	}
 	if (error)
 		end(call);
