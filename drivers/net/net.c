@@ -1,6 +1,6 @@
 /*
  * "Network Device": pairs of a receiveq and a transmitq, one for each CPU as far as the device has them, and a controlq. Here are
- * configuration and life; rx.c and tx.c have a virtqueue each, ctrl.c has the controlq.
+ * configuration and life; rx.c and tx.c have a virtqueue each, ctrl.c has the controlq, steer.c what goes to which pair.
  *
  * The header of a frame lies directly before its data, in the buffer's headroom, so that a frame in one piece is one descriptor, each
  * way. Only a legacy device that did not agree to ANY_LAYOUT gets the header in a descriptor of its own.
@@ -13,7 +13,7 @@
 #include <base/page.h>
 #include <virtio/ids.h>
 
-#include "net_impl.h"
+#include "ctrl.h"
 
 enum { STATUS_LINK_UP = 1, STATUS_ANNOUNCE = 2 };
 
@@ -21,7 +21,6 @@ enum { STATUS_LINK_UP = 1, STATUS_ANNOUNCE = 2 };
 #define PAIRS_MAX 0x7fffu /* the controlq has to have an index, too */
 #define MTU_MIN 68u
 #define MTU_DEFAULT 1500u
-#define TUNNELS_KNOWN 0x1ffu
 #define POOL_BUFFERS (2 * QUEUE_MAX) /* a ring of them with the device, another one with the program */
 #define POOL_REQUESTS 32u            /* or that many requests, where they are long */
 
@@ -111,40 +110,6 @@ static void look_at_link(struct net *net)
 	}
 }
 
-/* "Hash calculation for incoming packets", "Receive-side scaling (RSS)": what the device can, and how it begins. */
-static int read_steering(struct net *net)
-{
-	struct virtio_device *vdev = net->vdev;
-	bool rss = virtio_has(vdev, VIRTIO_NET_F_RSS), report = virtio_has(vdev, VIRTIO_NET_F_HASH_REPORT);
-	struct net_steering *steering = &net->ctrl.steering;
-	uint64_t noise = clock_ticks();
-
-	net->device.hash_types = 0;
-	if (!rss && !report)
-		return 0;
-	if (virtio_config_u8(vdev, NET_CONFIG(rss_max_key_size), 0) < NET_HASH_KEY)
-		return virtio_refuse(vdev, -EINVAL, "its hash keys are too short");
-	net->steer_max = rss ? virtio_config_u16(vdev, NET_CONFIG(rss_max_indirection_table_length), 0) : 0;
-	if (rss && net->steer_max < NET_STEER_MAX)
-		return virtio_refuse(vdev, -EINVAL, "RSS over a table of %u", net->steer_max);
-	net->steer_max = NET_STEER_MAX;
-	net->device.hash_types = virtio_config_u32(vdev, NET_CONFIG(supported_hash_types), 0) & NET_HASH_ALL;
-	/* "Inner Header Hash": MUST ignore bits that are not documented */
-	if (virtio_has(vdev, VIRTIO_NET_F_HASH_TUNNEL))
-		net->tunnels = virtio_config_u32(vdev, NET_CONFIG(supported_tunnel_types), 0) & TUNNELS_KNOWN;
-	if (steering->entries)
-		return 0; /* the program's, or that of before a reset */
-	steering->hash_types = net->device.hash_types;
-	steering->entries = NET_STEER_MAX;
-	for (unsigned i = 0; i < NET_STEER_MAX; i++)
-		steering->table[i] = (uint16_t)(i % net->pair_count);
-	for (unsigned i = 0; i < NET_HASH_KEY; i++) {
-		noise = noise * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-		steering->key[i] = (uint8_t)(noise >> 56);
-	}
-	return 0;
-}
-
 static int read_config(struct net *net)
 {
 	struct virtio_device *vdev = net->vdev;
@@ -175,7 +140,7 @@ static int read_config(struct net *net)
 	net->rx_fragments = (uint16_t)(net->mergeable ? 1 : FRAGMENTS(longest));
 	net->rx_plain = net->rx_fragments == 1 && !report;
 	read_mac(net);
-	return read_steering(net);
+	return virtio_net_read_steering(net);
 }
 
 static void config_changed(struct virtio_device *vdev) { look_at_link(vdev->driver_data); }
@@ -261,7 +226,7 @@ static int create_queues(struct net *net)
 	for (unsigned i = 0; i < net->pair_count; i++)
 		specify_pair(&net->pairs[i], &specs[2 * i]);
 	if (control)
-		specs[count - 1] = virtio_requestq_spec(&net->ctrl.queue, "controlq", ARRAY_SIZE(net->ctrl.bufs));
+		specs[count - 1] = virtio_requestq_spec(&net->ctrl.queue, "controlq", ARRAY_SIZE(net->ctrl.commands->bufs));
 	error = virtio_queues_create(vdev, (uint16_t)count, specs);
 	page_free(specs, bytes);
 	for (unsigned i = 0; !error && i < 2u * net->pair_count; i++) {

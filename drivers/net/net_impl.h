@@ -1,6 +1,6 @@
 /*
  * What the files of the network driver share: net.c (configuration and life), rx.c and tx.c (a virtqueue each), ctrl.c (the controlq),
- * offload.c (what the header says).
+ * steer.c (what goes to which pair), offload.c (what the header says).
  */
 #ifndef DRIVERS_NET_NET_IMPL_H
 #define DRIVERS_NET_NET_IMPL_H
@@ -109,14 +109,21 @@ struct net_pair {
 	struct net_coalescing coalescing[2]; /* NET_RX, NET_TX */
 };
 
-/* The controlq: what was asked for, so that it can be asked for again, and the command that is out. */
+struct net_command {
+	struct virtio_request request;
+	struct virtq_buf bufs[5];
+	bool waiting; /* its caller */
+};
+
+/* The controlq: what was asked for, so that it can be asked for again, and the commands that are out. */
 struct net_ctrl {
 	struct virtio_requestq queue;
-	struct virtio_request request, announce;
-	struct virtq_buf bufs[5], announce_bufs[2];
-	struct net_wire *wire; /* what the device reads and writes */
+	struct net_command commands[2]; /* a program's, a restart's */
+	struct virtio_request announce;
+	struct virtq_buf announce_bufs[2];
+	struct net_wires *wires; /* what the device reads and writes */
 	bool announce_again;
-	bool waiting, orphan;     /* a caller is in command(); the device is gone meanwhile */
+	bool orphan;              /* the device is gone while a caller waits */
 	uint8_t modes, modes_set; /* bits of enum net_rx_mode */
 	bool mac_set, filter_set, offloads_set;
 	uint8_t macs[NET_MACS_MAX][6]; /* of stations, then of groups */

@@ -246,6 +246,35 @@ static void ask_inside(struct timer *timer)
 	nested = net_rx_mode(net_find(NULL), NET_RX_PROMISC, true);
 }
 
+static struct swdev *restarted;
+
+static void reset_inside(struct timer *timer)
+{
+	ask_inside(timer);
+	swdev_nic(restarted)->control.silent = false;
+	swdev_needs_reset(restarted);
+}
+
+/* The device asks for a reset while a program waits for its answer: what was set is set again all the same. */
+static void restart_inside(void **state)
+{
+	struct net_device *device;
+	struct timer timer = {0};
+
+	(void)state;
+	restarted = swdev_new(&swdev_net);
+	restarted->offered |= CONTROL;
+	device = plug(restarted, &swdev_direct);
+	set_all(device);
+	swdev_nic(restarted)->control.silent = true;
+	timer_start(&timer, 0, reset_inside);
+	nested = 0;
+	assert_int_equal(net_vlan(device, 7, true), -EIO);
+	assert_int_equal(nested, -EBUSY);
+	check_all(restarted, device);
+	unplug(restarted);
+}
+
 /* A device that never answers is reset, after a line; a call inside the wait is turned away. */
 static void silence(void **state)
 {
@@ -388,6 +417,7 @@ int main(void)
 		cmocka_unit_test(nothing_that_is_not_offered),
 		cmocka_unit_test(own_address_is_told),
 		cmocka_unit_test(refusals),
+		cmocka_unit_test(restart_inside),
 		cmocka_unit_test(silence),
 		cmocka_unit_test(removal),
 		cmocka_unit_test(announce),
