@@ -1,21 +1,14 @@
 /*
  * The block driver and class against a memory disk: data, limits, errors, capacity.
  */
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "check_swdev.h"
 
-#include <cmocka.h>
+#include <errno.h>
 
 #include <base/event.h>
 #include <base/page.h>
 #include <class/block.h>
 #include <class/device.h>
-#include <host.h>
 #include <virtio/virtio.h>
 
 #include "swdev_impl.h"
@@ -27,9 +20,7 @@ static uint8_t *memory; /* 1 MiB of it */
 
 static struct swdev *plug(struct swdev *dev)
 {
-	host_console_capture(true);
-	if (swdev_plug(dev, &swdev_direct))
-		fail_msg("refused: %s", dev->vdev->reason);
+	plug_in(dev, &swdev_direct);
 	return dev;
 }
 
@@ -41,13 +32,6 @@ static struct swdev *disk(void)
 	return dev;
 }
 
-static void unplug(struct swdev *dev)
-{
-	if (dev->violations)
-		fail_msg("%s", dev->first_violation);
-	assert_int_equal(swdev_unplug(dev), 0);
-}
-
 static struct block_device *block_of(const struct swdev *dev)
 {
 	struct block_device *device = block_find(dev->vdev->name);
@@ -56,20 +40,13 @@ static struct block_device *block_of(const struct swdev *dev)
 	return device;
 }
 
-static uint32_t random_state = 99;
-
-static uint32_t next_random(void)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 17;
-	random_state ^= random_state << 5;
-	return random_state;
-}
+static uint64_t random_state = 99;
+static uint32_t draw(void) { return (uint32_t)next_random(&random_state); }
 
 static void noise(uint8_t *bytes, size_t length)
 {
 	for (size_t i = 0; i < length; i++)
-		bytes[i] = (uint8_t)(next_random() >> 11);
+		bytes[i] = (uint8_t)(draw() >> 11);
 }
 
 /* ---- data ---- */
@@ -95,7 +72,7 @@ static void whole_disk(void **state)
 			assert_int_equal(block_io(device, BLOCK_READ, half * (MEMORY / 512), memory, MEMORY), 0);
 			assert_memory_equal(swdev_disk(dev)->bytes + half * MEMORY, memory, MEMORY);
 		}
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -133,7 +110,7 @@ static unsigned cut(struct operation *op)
 	uint32_t at = 0;
 
 	while (at < op->bytes) {
-		uint32_t length = count + 1 == ARRAY_SIZE(op->segments) ? op->bytes - at : 1 + next_random() % 1500;
+		uint32_t length = count + 1 == ARRAY_SIZE(op->segments) ? op->bytes - at : 1 + draw() % 1500;
 
 		length = length > op->bytes - at ? op->bytes - at : length;
 		op->segments[count++] = (struct dma_buf){op->memory + at, length};
@@ -161,15 +138,15 @@ static void random_operations(void **state)
 		for (unsigned i = 0; i < DEPTH; i++)
 			operations[i] = (struct operation){.slot = i, .memory = memory + i * 24000u};
 		while (ended < 1500) {
-			struct operation *op = &operations[next_random() % DEPTH];
+			struct operation *op = &operations[draw() % DEPTH];
 
 			if (op->busy || submitted == 1500) {
 				loop_turn(true, UINT64_MAX);
 				continue;
 			}
-			op->bytes = (1 + next_random() % 45) * 512;
-			op->request = (struct block_request){.op = next_random() % 3 ? BLOCK_WRITE : BLOCK_READ,
-			                                     .sector = op->slot * 100u + next_random() % 50,
+			op->bytes = (1 + draw() % 45) * 512;
+			op->request = (struct block_request){.op = draw() % 3 ? BLOCK_WRITE : BLOCK_READ,
+			                                     .sector = op->slot * 100u + draw() % 50,
 			                                     .segments = op->segments,
 			                                     .segment_count = cut(op),
 			                                     .done = operation_done,
@@ -184,7 +161,7 @@ static void random_operations(void **state)
 		}
 		assert_memory_equal(shadow, swdev_disk(dev)->bytes, SECTORS * 512);
 		free(shadow);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -214,7 +191,7 @@ static void limits_are_kept(void **state)
 			assert_true(swdev_disk(dev)->max_segments <= cases[i].seg_max);
 		if (cases[i].size_max)
 			assert_true(swdev_disk(dev)->max_segment_bytes <= cases[i].size_max);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -238,7 +215,7 @@ static void queue_sizes(void **state)
 				assert_int_equal(block_io(block_of(dev), BLOCK_WRITE, 0, memory, 65536), 0);
 				assert_memory_equal(swdev_disk(dev)->bytes, memory, 65536);
 			}
-			unplug(dev);
+			pull_out(dev);
 		}
 	}
 }
@@ -259,7 +236,7 @@ static void bad_requests(void **state)
 	assert_int_equal(block_io(device, BLOCK_GET_ID, 0, memory, 19), -EINVAL);
 	assert_int_equal(block_io(device, BLOCK_READ, SECTORS - 1, memory, 512), 0);
 	assert_int_equal(swdev_disk(dev)->reads, 1);
-	unplug(dev);
+	pull_out(dev);
 }
 
 static void device_errors(void **state)
@@ -286,7 +263,7 @@ static void device_errors(void **state)
 		assert_int_equal(block_io(device, BLOCK_WRITE, 0, memory, MEMORY), 0);
 		assert_string_equal(device_find(dev->vdev->name)->state, "ok"); /* an I/O error is no reason to reset it */
 		assert_int_equal(dev->resets, 1);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -301,7 +278,7 @@ static void read_only(void **state)
 	assert_int_equal(block_io(block_of(dev), BLOCK_WRITE, 0, memory, 512), -EROFS);
 	assert_int_equal(block_io(block_of(dev), BLOCK_READ, 0, memory, 512), 0);
 	assert_int_equal(swdev_disk(dev)->writes, 0);
-	unplug(dev);
+	pull_out(dev);
 }
 
 static void operations_without_data(void **state)
@@ -337,7 +314,7 @@ static void operations_without_data(void **state)
 		swdev_disk(dev)->fail = 1;
 		swdev_disk(dev)->fail_status = BLK_IOERR;
 		assert_int_equal(block_range(device, cases[i].op, 9, 200), -EIO);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -356,7 +333,7 @@ static void operations_that_cannot_be(void **state)
 	assert_int_equal(block_range(block_of(dev), BLOCK_WRITE_ZEROES, 0, 8), -ENOTSUP);
 	assert_int_equal(block_range(block_of(dev), BLOCK_SECURE_ERASE, 0, 8), -ENOTSUP);
 	assert_int_equal(swdev_disk(dev)->ranges, 0);
-	unplug(dev);
+	pull_out(dev);
 }
 
 static void lifetime(void **state)
@@ -366,13 +343,13 @@ static void lifetime(void **state)
 
 	(void)state;
 	assert_int_equal(block_io(block_of(dev), BLOCK_GET_LIFETIME, 0, memory, BLOCK_LIFETIME_BYTES), -ENOTSUP);
-	unplug(dev);
+	pull_out(dev);
 	dev = disk();
 	dev->offered |= FEATURE(BLK_F_LIFETIME);
 	plug(dev);
 	assert_int_equal(block_io(block_of(dev), BLOCK_GET_LIFETIME, 0, memory, BLOCK_LIFETIME_BYTES), 0);
 	assert_memory_equal(memory, expected, sizeof(expected));
-	unplug(dev);
+	pull_out(dev);
 }
 
 static void write_cache_switch(void **state)
@@ -382,7 +359,7 @@ static void write_cache_switch(void **state)
 	(void)state;
 	assert_true(block_of(dev)->writeback); /* it can flush, so there may be something to flush */
 	assert_int_equal(block_set_writeback(block_of(dev), false), -ENOTSUP);
-	unplug(dev);
+	pull_out(dev);
 	dev = disk();
 	dev->offered |= FEATURE(BLK_F_CONFIG_WCE);
 	dev->config[32] = 1;
@@ -392,7 +369,7 @@ static void write_cache_switch(void **state)
 		assert_int_equal(dev->config[32], i % 2);
 		assert_int_equal(block_of(dev)->writeback, i % 2);
 	}
-	unplug(dev);
+	pull_out(dev);
 }
 
 /* Polled, the device is not to interrupt; nor is it once the queue was reset. */
@@ -409,7 +386,7 @@ static void polling(void **state)
 	assert_int_equal(device_find(dev->vdev->name)->interrupts(device_find(dev->vdev->name)), before);
 	assert_int_equal(block_poll(block_of(dev), false), 0);
 	assert_int_equal(block_io(block_of(dev), BLOCK_READ, 0, memory, 512), 0);
-	unplug(dev);
+	pull_out(dev);
 }
 
 static void flush_and_id(void **state)
@@ -424,7 +401,7 @@ static void flush_and_id(void **state)
 	assert_int_equal(block_io(block_of(dev), BLOCK_GET_ID, 0, memory, BLOCK_ID_BYTES), 0);
 	memcpy(id, memory, BLOCK_ID_BYTES);
 	assert_string_equal(id, "swdev disk 012345678");
-	unplug(dev);
+	pull_out(dev);
 
 	dev = disk();
 	dev->offered &= ~FEATURE(BLK_F_FLUSH);
@@ -432,7 +409,7 @@ static void flush_and_id(void **state)
 	assert_false(block_of(dev)->can_flush);
 	(void)!block_io(block_of(dev), BLOCK_FLUSH, 0, NULL, 0);
 	assert_int_equal(swdev_disk(dev)->flushes, 0); /* it must not be sent */
-	unplug(dev);
+	pull_out(dev);
 }
 
 /* ---- geometry ---- */
@@ -449,7 +426,7 @@ static void large_blocks(void **state)
 	assert_int_equal(block_io(device, BLOCK_READ, 0, memory, 512), -EINVAL);
 	assert_int_equal(block_io(device, BLOCK_READ, 1, memory, 4096), -EINVAL);
 	assert_int_equal(block_io(device, BLOCK_READ, 8, memory, 4096), 0);
-	unplug(dev);
+	pull_out(dev);
 }
 
 static void capacity_changes(void **state)
@@ -467,7 +444,7 @@ static void capacity_changes(void **state)
 	assert_int_equal(device->capacity, 100);
 	assert_int_equal(block_io(device, BLOCK_WRITE, 100, memory, 512), -ERANGE);
 	assert_int_equal(block_io(device, BLOCK_WRITE, 99, memory, 512), 0);
-	unplug(dev);
+	pull_out(dev);
 }
 
 /* Requests of a device that is taken away end, each once. */
@@ -496,7 +473,7 @@ static void removal_under_load(void **state)
 	}
 	loop_sleep(1000000);
 	assert_int_equal(gone, 0);
-	unplug(dev);
+	pull_out(dev);
 	loop_turn(false, 0);
 	assert_int_equal(gone, ARRAY_SIZE(requests));
 }

@@ -1,21 +1,14 @@
 /*
  * The console and entropy drivers.
  */
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "check_swdev.h"
 
-#include <cmocka.h>
+#include <errno.h>
 
 #include <base/event.h>
 #include <base/page.h>
 #include <class/char.h>
 #include <class/entropy.h>
-#include <host.h>
 #include <virtio/virtio.h>
 
 #include "swdev_impl.h"
@@ -24,19 +17,7 @@
 #define MEMORY (4u << 20)
 static uint8_t *memory;
 
-static void plug(struct swdev *dev)
-{
-	host_console_capture(true);
-	if (swdev_plug(dev, &swdev_direct))
-		fail_msg("refused: %s", dev->vdev->reason);
-}
-
-static void unplug(struct swdev *dev)
-{
-	if (dev->violations)
-		fail_msg("%s", dev->first_violation);
-	assert_int_equal(swdev_unplug(dev), 0);
-}
+static void plug(struct swdev *dev) { plug_in(dev, &swdev_direct); }
 
 static void pattern(size_t length)
 {
@@ -72,7 +53,7 @@ static void bytes_out(void **state)
 			assert_memory_equal(swdev_port(dev, 0)->printed + at, memory, lengths[i]);
 			at += lengths[i];
 		}
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -110,7 +91,7 @@ static void bytes_in(void **state)
 		swdev_tty_type(dev, 0, memory + 20000, 100000);
 		loop_sleep(2000000000);
 		assert_int_equal(got, 120000);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -137,7 +118,7 @@ static void size_of_console(void **state)
 	loop_sleep(1000000);
 	assert_int_equal(tty_of(dev)->columns, 132);
 	assert_int_equal(resizes, 1);
-	unplug(dev);
+	pull_out(dev);
 
 	dev = swdev_new(&swdev_console);
 	dev->offered &= ~FEATURE(CONSOLE_F_SIZE); /* then the fields may not be read */
@@ -145,7 +126,7 @@ static void size_of_console(void **state)
 	assert_int_equal(tty_of(dev)->columns, 0);
 	swdev_config_changed(dev);
 	loop_sleep(1000000);
-	unplug(dev);
+	pull_out(dev);
 }
 
 static void emergency_write(void **state)
@@ -160,13 +141,13 @@ static void emergency_write(void **state)
 	tty_of(dev)->emergency(tty_of(dev), 0xff & '!');
 	assert_int_equal(swdev_tty(dev)->emergency, 2);
 	assert_memory_equal(swdev_port(dev, 0)->printed, "P!", 2);
-	unplug(dev);
+	pull_out(dev);
 
 	dev = swdev_new(&swdev_console);
 	dev->offered &= ~FEATURE(CONSOLE_F_EMERG_WRITE);
 	plug(dev);
 	assert_null(tty_of(dev)->emergency);
-	unplug(dev);
+	pull_out(dev);
 }
 
 static unsigned written;
@@ -206,7 +187,7 @@ static void writes_in_order(void **state)
 		char_submit(tty_of(dev), &requests[i]);
 	}
 	loop_sleep(1000000);
-	unplug(dev);
+	pull_out(dev);
 	assert_int_equal(written, 20);
 }
 
@@ -237,7 +218,7 @@ static void random_bytes(void **state)
 			total += lengths[i];
 		}
 		assert_int_equal(swdev_rng(dev)->bytes, total); /* none was asked for in vain */
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -253,7 +234,7 @@ static void no_random_bytes(void **state)
 	assert_true(dev->queues[0].buffers_used < 100);
 	swdev_rng(dev)->empty = false;
 	assert_int_equal(entropy_read(entropy_find(dev->vdev->name), memory, 100), 0);
-	unplug(dev);
+	pull_out(dev);
 }
 
 int main(void)

@@ -1,19 +1,13 @@
 /*
  * Driver requirements of "Block Device" that test_blk.c does not check by the way. Each test names the section.
  */
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
+#include "check_swdev.h"
 
-#include <cmocka.h>
+#include <errno.h>
 
 #include <base/event.h>
 #include <base/page.h>
 #include <class/block.h>
-#include <host.h>
 #include <virtio/virtio.h>
 
 #include "swdev_impl.h"
@@ -44,19 +38,10 @@ static struct block_device *plug(struct swdev *dev, const struct swdev_front *fr
 {
 	struct block_device *device;
 
-	host_console_capture(true);
-	if (swdev_plug(dev, front))
-		fail_msg("refused: %s", dev->vdev->reason);
+	plug_in(dev, front);
 	device = block_find(dev->vdev->name);
 	assert_non_null(device);
 	return device;
-}
-
-static void unplug(struct swdev *dev)
-{
-	if (dev->violations)
-		fail_msg("%s", dev->first_violation);
-	assert_int_equal(swdev_unplug(dev), 0);
 }
 
 /* ---- "Device Initialization" ---- */
@@ -91,7 +76,7 @@ static void cache_modes(void **state)
 		assert_int_equal(block_io(device, BLOCK_FLUSH, 0, NULL, 0), 0);
 		assert_int_equal(swdev_disk(dev)->flushes, cases[c].flushes);
 		assert_int_equal(config_writes, 0);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -107,7 +92,7 @@ static void flush_is_bare(void **state)
 	assert_int_equal(block_io(device, BLOCK_FLUSH, 77, memory, 4096), 0);
 	assert_int_equal(block_io(device, BLOCK_FLUSH, UINT64_MAX, memory, 20), 0);
 	assert_int_equal(swdev_disk(dev)->flushes, 2);
-	unplug(dev);
+	pull_out(dev);
 }
 
 static bool over;
@@ -146,7 +131,7 @@ static void capacity_shrinks_under_a_request(void **state)
 		assert_true(over);
 		assert_int_equal(request.status, -ERANGE);
 		assert_int_equal(swdev_disk(dev)->writes + swdev_disk(dev)->reads, 1000 / 32);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -186,7 +171,7 @@ static void data_is_whole_sectors(void **state)
 	assert_int_equal(block_io(device, BLOCK_GET_ID, 0, memory, 21), -EINVAL);
 	assert_int_equal(block_io(device, BLOCK_GET_ID, 0, memory, 512), -EINVAL);
 	assert_int_equal(swdev_disk(dev)->ids, 1);
-	unplug(dev);
+	pull_out(dev);
 }
 
 int main(void)

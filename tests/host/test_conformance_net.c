@@ -1,21 +1,14 @@
 /*
  * Driver requirements of "Network Device" that test_net.c does not check by the way. Each test names the section.
  */
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "check_swdev.h"
 
-#include <cmocka.h>
+#include <errno.h>
 
 #include <base/event.h>
 #include <base/page.h>
 #include <class/device.h>
 #include <class/net.h>
-#include <host.h>
 #include <virtio/virtio.h>
 
 #include "swdev_impl.h"
@@ -66,19 +59,10 @@ static struct net_device *plug(struct swdev *dev, const struct swdev_front *fron
 {
 	struct net_device *device;
 
-	host_console_capture(true);
-	if (swdev_plug(dev, front))
-		fail_msg("refused: %s", dev->vdev->reason);
+	plug_in(dev, front);
 	device = net_find(dev->vdev->name);
 	assert_non_null(device);
 	return device;
-}
-
-static void unplug(struct swdev *dev)
-{
-	if (dev->violations)
-		fail_msg("%s", dev->first_violation);
-	assert_int_equal(swdev_unplug(dev), 0);
 }
 
 /* ---- frames ---- */
@@ -185,7 +169,7 @@ static void configuration_is_never_written(void **state)
 		assert_int_equal(send(net_find(dev->vdev->name), 3, 100), 0);
 		assert_true(dev->resets >= 3);
 		assert_int_equal(config_writes, 0);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -213,7 +197,7 @@ static void address_is_what_mac_says(void **state)
 		} else {
 			assert_memory_equal(device->mac, addresses[i / 2], 6);
 		}
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -241,13 +225,13 @@ static void link_is_the_bottom_bit(void **state)
 		swdev_config_changed(dev);
 		loop_sleep(1000000);
 		assert_int_equal(device->link_up, cases[i].up);
-		unplug(dev);
+		pull_out(dev);
 
 		dev = nic();
 		dev->offered &= ~FEATURE(NET_F_STATUS);
 		put16(dev->config + 6, cases[i].status);
 		assert_true(plug(dev, &swdev_direct)->link_up);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -276,7 +260,7 @@ static void mtu_holds_both_ways(void **state)
 		assert_int_equal(send(device, i, mtu + ETHERNET + 1), -EINVAL);
 		assert_null(swdev_nic_sent(dev));
 		assert_int_equal(swdev_nic(dev)->dropped, 0);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -296,7 +280,7 @@ static void queue_too_small_for_mtu(void **state)
 			give(dev, i, 9000 + ETHERNET);
 			assert_true(take(net_find(dev->vdev->name), i, 9000 + ETHERNET));
 		}
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -336,12 +320,12 @@ static void speed_and_duplex(void **state)
 			swdev_config_changed(dev);
 			loop_sleep(1000000);
 		}
-		unplug(dev);
+		pull_out(dev);
 	}
 	device = plug(dev = nic(), &swdev_direct); /* not negotiated */
 	assert_int_equal(device->speed, 0);
 	assert_int_equal(device->duplex, NET_DUPLEX_UNKNOWN);
-	unplug(dev);
+	pull_out(dev);
 }
 
 /* ---- "Packet Transmission" ---- */
@@ -366,7 +350,7 @@ static void transmit_header_is_zero(void **state)
 		assert_int_equal(frames_sent, ARRAY_SIZE(lengths));
 		for (unsigned k = 0; k < HEADER; k++)
 			assert_int_equal(headers[k], 0);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -386,7 +370,7 @@ static void receive_buffers_are_large_enough(void **state)
 		loop_sleep(1000000);
 		assert_true(dev->queues[RECEIVEQ].buffers_taken > 0);
 		assert_true(least_receive_buffer >= 1526);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -430,7 +414,7 @@ static void receive_header_is_not_relied_on(void **state)
 			assert_true(take(device, i, 3014));
 		}
 		assert_int_equal(net_count(device).rx_errors, 0);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -467,7 +451,7 @@ static void contradictory_tunnels_are_refused(void **state)
 			assert_true(take(device, i, 3014));
 		}
 		assert_int_equal(net_count(device).rx_frames, ARRAY_SIZE(cases));
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 

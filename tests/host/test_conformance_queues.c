@@ -3,19 +3,12 @@
  * memory at each barrier, between two descriptors, and while the device does nothing. The software device checks the rest at each
  * descriptor that it takes (swdev_split.c, swdev_packed.c).
  */
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "check_swdev.h"
 
-#include <cmocka.h>
+#include <errno.h>
 
 #include <arch/barrier.h>
 #include <base/page.h>
-#include <host.h>
 #include <virtio/virtq.h>
 
 #include "swdev_echo.h"
@@ -50,9 +43,7 @@ static void up(uint64_t features, uint16_t size, uint16_t max_buffers)
 
 static void down(void)
 {
-	if (dev->violations)
-		fail_msg("%s", dev->first_violation);
-	assert_int_equal(swdev_unplug(dev), 0);
+	pull_out(dev);
 	page_free(buffers, 2 * PAGE_SIZE);
 }
 

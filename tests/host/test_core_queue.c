@@ -4,7 +4,7 @@
  */
 #include <errno.h>
 
-#include "check.h"
+#include "check_swdev.h"
 
 #include <arch/barrier.h>
 #include <base/event.h>
@@ -44,13 +44,6 @@ static struct swdev *plug(uint64_t more)
 
 	assert_int_equal(swdev_plug(dev, &swdev_direct), 0);
 	return dev;
-}
-
-static void unplug(struct swdev *dev)
-{
-	if (dev->violations)
-		fail_msg("%s", dev->first_violation);
-	assert_int_equal(swdev_unplug(dev), 0);
 }
 
 static int add(struct virtq *vq, void *token)
@@ -95,7 +88,7 @@ static void requests_that_cannot_be(void **state)
 		virtq_kick_later(vq);
 		wait_used(1);
 		assert_int_equal(virtq_room(vq), room);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -126,7 +119,7 @@ static void broken_queues(void **state)
 		assert_int_equal(add(dev->vdev->queues[0], memory), 0);
 		virtq_kick_later(dev->vdev->queues[0]);
 		wait_used(1);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -166,7 +159,7 @@ static void destroyed_in_its_callback(void **state)
 		assert_int_equal(add(dev->vdev->queues[0], memory), 0);
 		virtq_kick_later(dev->vdev->queues[0]);
 		wait_used(2);
-		unplug(dev);
+		pull_out(dev);
 		assert_int_equal(page_count_free(), free_pages);
 	}
 }
@@ -214,7 +207,7 @@ static void used_at_the_last_moment(void **state)
 			wait_used(2);
 			assert_ptr_equal(second_add, dev->vdev->queues[0]);
 			assert_null(host_barrier_hook);
-			unplug(dev);
+			pull_out(dev);
 		}
 	}
 }
@@ -307,7 +300,7 @@ static void a_wish_that_was_not_negotiated(void **state)
 	put32((void *)(uintptr_t)dev->queues[0].device_area, 1u << 16);
 	assert_int_equal(add(vq, memory + 1), 0);
 	assert_false(virtq_kick(vq));
-	unplug(dev);
+	pull_out(dev);
 }
 
 /* ---- configuration ---- */
@@ -433,7 +426,7 @@ static void actions_at_wrong_times(void **state)
 	assert_int_equal(virtio_config_write(dev->vdev, 0, &byte, 1), -EBUSY);
 	assert_int_equal(info->suspend(info, false), 0);
 	assert_int_equal(info->reset_queue(info, 0), 0);
-	unplug(dev);
+	pull_out(dev);
 
 	dev = make(FEATURE(F_SUSPEND) | FEATURE(F_RING_RESET));
 	echo_options.fail_start = -EIO;
@@ -448,7 +441,7 @@ static void actions_at_wrong_times(void **state)
 	echo_options.fail_start = 0;
 	assert_int_equal(info->rebind(info), 0); /* a driver may think better of it */
 	assert_string_equal(info->state, "ok");
-	unplug(dev);
+	pull_out(dev);
 }
 
 /* ---- resets that fail ---- */
@@ -464,7 +457,7 @@ static void features_that_change(void **state)
 	assert_string_equal(info->state, "failed");
 	assert_string_equal(info->reason, "its features changed by a reset");
 	assert_int_equal(info->reset(info), -ENODEV);
-	unplug(dev);
+	pull_out(dev);
 }
 
 static void a_start_that_fails_after_a_reset(void **state)
@@ -479,7 +472,7 @@ static void a_start_that_fails_after_a_reset(void **state)
 	assert_string_equal(info->state, "failed");
 	assert_string_equal(info->reason, "the test wants it so");
 	assert_int_equal(echo_removes, removes + 1);
-	unplug(dev);
+	pull_out(dev);
 	assert_int_equal(echo_removes, removes + 1);
 }
 
@@ -550,14 +543,14 @@ static void a_plain_driver(void **state)
 	assert_int_equal(virtio_queue_reset(dev->vdev, 0), -ENOTSUP);
 	swdev_config_changed(dev); /* it has no config_changed() either */
 	loop_turn(true, LOOP_FOREVER);
-	unplug(dev);
+	pull_out(dev);
 
 	/* And it gives no reasons. */
 	plain_error = -EIO;
 	dev = swdev_new(&type);
 	assert_int_equal(swdev_plug(dev, &swdev_direct), -EIO);
 	assert_non_null(strstr(dev->vdev->info.reason, "error 5"));
-	unplug(dev);
+	pull_out(dev);
 }
 
 int main(void)

@@ -3,7 +3,7 @@
  */
 #include <errno.h>
 
-#include "check.h"
+#include "check_swdev.h"
 
 #include <base/event.h>
 #include <base/page.h>
@@ -36,18 +36,9 @@ static struct swdev *plug(uint64_t form, bool packed)
 {
 	struct swdev *dev = swdev_new(&swdev_crypto);
 
-	host_console_capture(true);
 	dev->offered = (dev->offered & ~UINT64_C(0x3f)) | form | FEATURE(F_RING_RESET) | (packed ? FEATURE(F_RING_PACKED) : 0);
-	if (swdev_plug(dev, &swdev_direct))
-		fail_msg("refused: %s", dev->vdev->reason);
+	plug_in(dev, &swdev_direct);
 	return dev;
-}
-
-static void unplug(struct swdev *dev)
-{
-	if (dev->violations)
-		fail_msg("%s", dev->first_violation);
-	assert_int_equal(swdev_unplug(dev), 0);
 }
 
 static void settle(void) { loop_sleep(1000000); }
@@ -176,7 +167,7 @@ static void ciphers(void **state)
 		assert_int_equal(swdev_crypto_of(dev)->created, 10);
 		assert_int_equal(swdev_crypto_of(dev)->destroyed, 10);
 		assert_int_equal(swdev_crypto_of(dev)->stateless, *form == 0x3f ? 10 : 0);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -212,7 +203,7 @@ static void digests(void **state)
 			assert_int_equal(once(&hash, &request), 0);
 			assert_memory_equal(DIGEST, expected, 32);
 		}
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -256,7 +247,7 @@ static void sealed(void **state)
 			AAD[99]++;
 			assert_int_equal(once(&setup, &request), -EBADMSG);
 		}
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -306,7 +297,7 @@ static void chains(void **state)
 		fill(AAD, 13);
 		for (unsigned i = 0; i < (*form == 0x3f ? 8 : 4); i++)
 			check_chain(dev, i & 1 ? CRYPTO_HASH_THEN_CIPHER : CRYPTO_CIPHER_THEN_HASH, i & 2, i & 4);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -362,7 +353,7 @@ static void asymmetric(void **state)
 			request.op = CRYPTO_ENCRYPT; /* with a private key: the device will not */
 			assert_int_equal(once(&setup, &request), -EIO);
 		}
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -406,7 +397,7 @@ static void setups_not_offered(void **state)
 	for (unsigned i = 0; i < 12; i++)
 		assert_int_equal(crypto_open(crypto_find(NULL), &bad[i], &session), errors[i]);
 	assert_int_equal(swdev_crypto_of(dev)->created, 0);
-	unplug(dev);
+	pull_out(dev);
 }
 
 static void requests_that_cannot_be(void **state)
@@ -435,7 +426,7 @@ static void requests_that_cannot_be(void **state)
 	bad[0] = cbc(session, 64);
 	assert_int_equal(crypto_run(&bad[0]), 0);
 	crypto_close(session);
-	unplug(dev);
+	pull_out(dev);
 }
 
 /* Also through a DMA backend that poisons what the device has. */
@@ -456,7 +447,7 @@ static void large(void **state)
 		assert_int_equal(crypto_run(&request), 0);
 		assert_cbc(MIB);
 		crypto_close(session);
-		unplug(dev);
+		pull_out(dev);
 		if (bounced)
 			bounce_close();
 	}
@@ -475,7 +466,7 @@ static void refused(void **state)
 		assert_int_not_equal(swdev_plug(dev, &swdev_direct), 0);
 		assert_null(crypto_find(NULL));
 		assert_int_equal(count_in(host_console_text(), "max_dataqueues is"), 2); /* the log line, the record */
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -549,7 +540,7 @@ static void sessions_and_queues(void **state)
 		crypto_close(sessions[i]);
 	assert_int_equal(swdev_crypto_sessions(dev), 0);
 	crypto_close(open_cbc());
-	unplug(dev);
+	pull_out(dev);
 }
 
 /* More dataqs than the driver uses: the others are left out, and the controlq is behind them all. */
@@ -573,7 +564,7 @@ static void very_many_queues(void **state)
 		swdev_needs_reset(dev);
 		settle();
 	}
-	unplug(dev);
+	pull_out(dev);
 }
 
 static void hardware_not_ready(void **state)
@@ -610,7 +601,7 @@ static void hardware_not_ready(void **state)
 	settle();
 	assert_int_equal(check_all(0), REQUESTS);
 	crypto_close(session);
-	unplug(dev);
+	pull_out(dev);
 }
 
 /* A reset of the device: its sessions are made anew, what it had ends with -EIO, what waited goes out. */
@@ -640,7 +631,7 @@ static void recovery(void **state)
 		crypto_close(other);
 		assert_int_equal(swdev_crypto_of(dev)->created, 4);
 		assert_int_equal(swdev_crypto_of(dev)->destroyed, 2);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -671,7 +662,7 @@ static void recovery_stateless(void **state)
 	assert_true(check_all(-EIO) > 0);
 	crypto_close(session);
 	assert_int_equal(swdev_crypto_of(dev)->created, 0);
-	unplug(dev);
+	pull_out(dev);
 }
 
 /* A device that does not take a session again. */
@@ -713,7 +704,7 @@ static void session_lost(void **state)
 	assert_int_equal(check_all(-EMSGSIZE), 0);
 	assert_int_equal(crypto_run(&request), 0);
 	crypto_close(session);
-	unplug(dev);
+	pull_out(dev);
 }
 
 static void queue_resets(void **state)
@@ -735,7 +726,7 @@ static void queue_resets(void **state)
 		assert_int_equal(check_all(0), REQUESTS); /* each once, and none lost */
 		crypto_close(session);
 		assert_int_equal(swdev_crypto_sessions(dev), 0);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -752,7 +743,7 @@ static void removal(void **state)
 		submit_all(session);
 		settle();
 		assert_int_equal(ended, 0);
-		unplug(dev);
+		pull_out(dev);
 		assert_int_equal(ended, REQUESTS);
 		for (unsigned i = 0; i < REQUESTS; i++)
 			assert_true(done[i] == 1 && (requests[i].status == -EIO || requests[i].status == -ENODEV));
@@ -782,7 +773,7 @@ static void never_answers(void **state)
 	assert_int_equal(crypto_run(&request), 0);
 	crypto_close(session);
 	assert_int_equal(swdev_crypto_sessions(dev), 0);
-	unplug(dev);
+	pull_out(dev);
 }
 
 /* Answers that say what there is no word for, or say too little. */
@@ -802,7 +793,7 @@ static void absurd_answers(void **state)
 		assert_int_equal(crypto_open(crypto_find(NULL), &setup, &other), errors[status - 1]);
 	}
 	crypto_close(session);
-	unplug(dev);
+	pull_out(dev);
 }
 
 int main(void)

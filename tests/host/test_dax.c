@@ -2,7 +2,7 @@
  * The DAX window of file systems: what is read and written there is the files', and nothing is touched that is not mapped, for that faults
  * here (swdev_window.c).
  */
-#include "check.h"
+#include "check_swdev.h"
 
 #include <errno.h>
 
@@ -33,9 +33,7 @@ static struct swdev *make(uint64_t window, bool packed)
 
 static struct file_tree *plug(struct swdev *dev, const struct swdev_front *front)
 {
-	host_console_capture(true);
-	if (swdev_plug(dev, front))
-		fail_msg("refused: %s", dev->vdev->reason);
+	plug_in(dev, front);
 	return file_tree_find(dev->vdev->name);
 }
 

@@ -1,7 +1,7 @@
 /*
  * The GPU driver and the class of displays, against the software device.
  */
-#include "check.h"
+#include "check_swdev.h"
 
 #include <errno.h>
 
@@ -18,9 +18,7 @@ static struct framebuffer *plug(struct swdev *dev)
 {
 	struct framebuffer *framebuffer;
 
-	host_console_capture(true);
-	if (swdev_plug(dev, &swdev_direct))
-		fail_msg("refused: %s", dev->vdev->reason);
+	plug_in(dev, &swdev_direct);
 	framebuffer = framebuffer_find(dev->vdev->name);
 	assert_non_null(framebuffer);
 	return framebuffer;

@@ -1,7 +1,7 @@
 /*
  * The input driver: what a device is, its events, its LEDs, and what resets do to them.
  */
-#include "check.h"
+#include "check_swdev.h"
 
 #include <errno.h>
 
@@ -29,9 +29,7 @@ static struct input_device *plug(struct swdev *dev, const struct swdev_front *fr
 {
 	struct input_device *device;
 
-	host_console_capture(true);
-	if (swdev_plug(dev, front))
-		fail_msg("refused: %s", dev->vdev->reason);
+	plug_in(dev, front);
 	device = input_find(dev->vdev->name);
 	assert_non_null(device);
 	device->event = note;

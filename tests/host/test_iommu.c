@@ -3,7 +3,7 @@
  */
 #include <errno.h>
 
-#include "check.h"
+#include "check_swdev.h"
 
 #include <base/dma.h>
 #include <base/event.h>
@@ -25,13 +25,6 @@ static struct swdev *plug(struct swdev *dev)
 	if (swdev_plug(dev, &swdev_direct))
 		fail_msg("refused: %s", dev->vdev->reason);
 	return dev;
-}
-
-static void unplug(struct swdev *dev)
-{
-	if (dev->violations)
-		fail_msg("%s", dev->first_violation);
-	assert_int_equal(swdev_unplug(dev), 0);
 }
 
 static struct swdev *plug_iommu(uint64_t more)
@@ -91,12 +84,12 @@ static void data(void **state)
 		assert_int_equal(swdev_remapper(iommu)->mapped, idle); /* nothing else, but while a request is under way */
 		assert_true(swdev_remapper(iommu)->maps > 20);
 		assert_int_equal(swdev_remapper(iommu)->faults, 0);
-		unplug(first);
+		pull_out(first);
 		assert_int_equal(seen->endpoints, 1);
 		assert_int_equal(swdev_remapper(iommu)->domain[0], 0);
-		unplug(second);
+		pull_out(second);
 		assert_int_equal(seen->mapped, 0);
-		unplug(iommu);
+		pull_out(iommu);
 	}
 	assert_int_equal(page_count_free(), before);
 }
@@ -114,19 +107,19 @@ static void whose(void **state)
 	plug(dev);
 	assert_null(dev->vdev->dma.ops);
 	write_and_read(dev);
-	unplug(dev);
+	pull_out(dev);
 
 	swdev_remapper(iommu)->fail = 3;
 	dev = swdev_new(&swdev_blk);
 	swdev_disk_resize(dev, SECTORS);
 	swdev_behind(dev, iommu, 0x18);
 	assert_int_not_equal(swdev_plug(dev, &swdev_direct), 0);
-	unplug(dev);
+	pull_out(dev);
 	swdev_remapper(iommu)->fail = 0;
 	dev = disk_behind(iommu, 0x18, 0);
 	write_and_read(dev);
-	unplug(dev);
-	unplug(iommu);
+	pull_out(dev);
+	pull_out(iommu);
 }
 
 /* One that does not obey the platform is in a bypass domain, after a reset of the IOMMU, too, and until its place is another's. */
@@ -147,15 +140,15 @@ static void passes(void **state)
 	assert_int_equal(iommu_find(NULL)->endpoints, 1);
 	write_and_read(dev);
 	write_and_read(other);
-	unplug(dev);
+	pull_out(dev);
 	dev = disk_behind(iommu, 0x18, 0);
 	assert_true(map->domain[1] && map->domain[1] != map->bypass);
 	assert_int_equal(device_find(iommu->vdev->name)->reset(device_find(iommu->vdev->name)), 0);
 	assert_true(map->domain[1] && map->domain[1] != map->bypass);
 	write_and_read(dev);
-	unplug(dev);
-	unplug(other);
-	unplug(iommu);
+	pull_out(dev);
+	pull_out(other);
+	pull_out(iommu);
 }
 
 static void faults(void **state)
@@ -187,8 +180,8 @@ static void faults(void **state)
 	assert_true(dev->violations > 0); /* as the device sees it */
 	dev->violations = 0;
 	write_and_read(dev);
-	unplug(dev);
-	unplug(iommu);
+	pull_out(dev);
+	pull_out(iommu);
 }
 
 /* A reset of the IOMMU forgets everything; it is all there again before a device behind it notices. */
@@ -207,9 +200,9 @@ static void resets(void **state)
 	assert_int_equal(swdev_remapper(iommu)->mapped, mapped);
 	assert_int_equal(iommu_find(NULL)->endpoints, 1);
 	write_and_read(dev);
-	unplug(dev);
+	pull_out(dev);
 	assert_int_equal(iommu_find(NULL)->mapped, 0);
-	unplug(iommu);
+	pull_out(iommu);
 }
 
 /* Gone for good: what is behind it is cut off, ends its requests in errors, and goes in peace. */
@@ -219,19 +212,19 @@ static void gone(void **state)
 	uint64_t before = page_count_free();
 
 	(void)state;
-	unplug(iommu);
+	pull_out(iommu);
 	assert_null(iommu_find(NULL));
 	dev->quiet = true;
 	dev->violations = 0;
 	(void)device_find(dev->vdev->name)->reset(device_find(dev->vdev->name));
 	dev->violations = 0;
-	unplug(dev);
+	pull_out(dev);
 	assert_true(page_count_free() >= before);
 	iommu = plug_iommu(0);
 	dev = disk_behind(iommu, 0x10, 0);
 	write_and_read(dev);
-	unplug(dev);
-	unplug(iommu);
+	pull_out(dev);
+	pull_out(iommu);
 }
 
 /* It answers no more: the mapping fails, bounded in time; a reset makes it well. */
@@ -247,8 +240,8 @@ static void silent(void **state)
 	loop_sleep(1000000);
 	assert_int_equal(count_in(host_console_text(), "iommu0: reset, works again"), 1);
 	write_and_read(dev);
-	unplug(dev);
-	unplug(iommu);
+	pull_out(dev);
+	pull_out(iommu);
 }
 
 int main(void)

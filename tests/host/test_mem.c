@@ -3,7 +3,7 @@
  */
 #include <errno.h>
 
-#include "check.h"
+#include "check_swdev.h"
 
 #include <base/event.h>
 #include <base/page.h>
@@ -20,9 +20,7 @@ static uint64_t free_pages, total_pages;
 
 static struct swdev_mem *plug(struct swdev *dev)
 {
-	host_console_capture(true);
-	if (swdev_plug(dev, &swdev_direct))
-		fail_msg("refused: %s", dev->vdev->reason);
+	plug_in(dev, &swdev_direct);
 	return swdev_mem_state(dev);
 }
 
@@ -35,9 +33,7 @@ static struct swdev *make(void)
 
 static void unplug(struct swdev *dev)
 {
-	if (dev->violations)
-		fail_msg("%s", dev->first_violation);
-	assert_int_equal(swdev_unplug(dev), 0);
+	pull_out(dev);
 	assert_int_equal(page_count_free(), free_pages);
 	assert_int_equal(page_count_total(), total_pages);
 }

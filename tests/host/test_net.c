@@ -1,20 +1,13 @@
 /*
  * The network driver against a wire in memory: frames both ways, in pieces and merged, headers, MAC, MTU, link.
  */
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "check_swdev.h"
 
-#include <cmocka.h>
+#include <errno.h>
 
 #include <base/event.h>
 #include <base/page.h>
 #include <class/net.h>
-#include <host.h>
 #include <virtio/virtio.h>
 
 #include "swdev_impl.h"
@@ -27,9 +20,7 @@ static struct net_device *plug(struct swdev *dev)
 {
 	struct net_device *device;
 
-	host_console_capture(true);
-	if (swdev_plug(dev, &swdev_direct))
-		fail_msg("refused: %s", dev->vdev->reason);
+	plug_in(dev, &swdev_direct);
 	device = net_find(dev->vdev->name);
 	assert_non_null(device);
 	return device;
@@ -37,9 +28,7 @@ static struct net_device *plug(struct swdev *dev)
 
 static void unplug(struct swdev *dev)
 {
-	if (dev->violations)
-		fail_msg("%s", dev->first_violation);
-	assert_int_equal(swdev_unplug(dev), 0);
+	pull_out(dev);
 	assert_int_equal(net_pool_free_count(pool), POOL);
 }
 

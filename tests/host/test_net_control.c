@@ -2,20 +2,13 @@
  * The controlq of the network driver: every command in its form (swdev_net_ctrl.c checks it), refusals, lies and silence, and what holds over
  * a reset.
  */
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "check_swdev.h"
 
-#include <cmocka.h>
+#include <errno.h>
 
 #include <base/event.h>
 #include <class/device.h>
 #include <class/net_control.h>
-#include <host.h>
 #include <virtio/virtio.h>
 
 #include "swdev_impl.h"
@@ -25,17 +18,8 @@
 
 static struct net_device *plug(struct swdev *dev, const struct swdev_front *front)
 {
-	host_console_capture(true);
-	if (swdev_plug(dev, front))
-		fail_msg("refused: %s", dev->vdev->reason);
+	plug_in(dev, front);
 	return net_find(dev->vdev->name);
-}
-
-static void unplug(struct swdev *dev)
-{
-	if (dev->violations)
-		fail_msg("%s", dev->first_violation);
-	assert_int_equal(swdev_unplug(dev), 0);
 }
 
 static const uint8_t macs[][6] = {{3, 0, 0, 0, 0, 1},
@@ -111,7 +95,7 @@ static void all_that_is_asked(void **state)
 		assert_true(dev->resets >= 2);
 		check_all(dev, device);
 		assert_int_equal(device->rx_offloads, NET_OFFLOAD_CSUM | NET_OFFLOAD_TSO6);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -132,7 +116,7 @@ static void legacy_framing(void **state)
 	swdev_nic_announce(dev);
 	loop_sleep(20000000);
 	assert_int_equal(swdev_nic(dev)->control.announced, 1);
-	unplug(dev);
+	pull_out(dev);
 }
 
 /* MUST NOT issue a command whose feature was not negotiated, nor one that makes no sense. */
@@ -159,7 +143,7 @@ static void nothing_that_is_not_offered(void **state)
 		assert_int_equal(net_coalesce(device, NET_RX, 0, &some), -ENOTSUP);
 		assert_int_equal(net_coalescing(device, NET_RX, 0, &how), -ENOTSUP);
 		assert_int_equal(swdev_nic(dev)->control.commands, 0);
-		unplug(dev);
+		pull_out(dev);
 	}
 	dev = swdev_new(&swdev_net);
 	dev->offered |= (CONTROL | FEATURE(NET_F_RSS)) & ~FEATURE(NET_F_GUEST_UFO) & ~FEATURE(NET_F_CTRL_MAC_ADDR);
@@ -191,7 +175,7 @@ static void nothing_that_is_not_offered(void **state)
 	assert_int_equal(swdev_nic(dev)->control.commands, 0);
 	steering.table[1] = 0;
 	assert_int_equal(net_steer(device, &steering), 0);
-	unplug(dev);
+	pull_out(dev);
 }
 
 /* "Setting MAC Address Filtering": SHOULD set the address where it is not the device's `mac`. */
@@ -205,7 +189,7 @@ static void own_address_is_told(void **state)
 	device = plug(dev, &swdev_direct);
 	assert_int_equal(device->mac[0] & 3, 2);
 	assert_memory_equal(dev->config, device->mac, 6);
-	unplug(dev);
+	pull_out(dev);
 }
 
 /* Whatever it says but VIRTIO_NET_OK is a refusal, in one line; what was so before stays. */
@@ -235,7 +219,7 @@ static void refusals(void **state)
 		swdev_nic(dev)->control.lies = false;
 		assert_int_equal(net_rx_mode(device, NET_RX_PROMISC, true), 0);
 	}
-	unplug(dev);
+	pull_out(dev);
 }
 
 static int nested;
@@ -295,7 +279,7 @@ static void silence(void **state)
 	swdev_nic(dev)->control.silent = false;
 	loop_sleep(20000000);
 	assert_int_equal(net_vlan(device, 1, true), 0);
-	unplug(dev);
+	pull_out(dev);
 
 	/* At the start: the device is refused, and the driver does not wait for ever. */
 	dev = swdev_new(&swdev_net);
@@ -304,7 +288,7 @@ static void silence(void **state)
 	host_console_capture(true);
 	assert_int_not_equal(swdev_plug(dev, &swdev_direct), 0);
 	assert_non_null(strstr(host_console_text(), "controlq: no answer"));
-	unplug(dev);
+	pull_out(dev);
 }
 
 static struct swdev *leaving;
@@ -366,7 +350,7 @@ static void announce(void **state)
 		assert_int_equal(get16(dev->config + 6), 1);
 	}
 	device->announce = NULL;
-	unplug(dev);
+	pull_out(dev);
 
 	dev = swdev_new(&swdev_net); /* not negotiated: no command */
 	dev->offered |= CONTROL & ~FEATURE(NET_F_GUEST_ANNOUNCE);
@@ -374,7 +358,7 @@ static void announce(void **state)
 	swdev_nic_announce(dev);
 	loop_sleep(20000000);
 	assert_int_equal(device->announces, 0);
-	unplug(dev);
+	pull_out(dev);
 }
 
 /* Configuration that cannot be. */
@@ -405,7 +389,7 @@ static void impossible_configuration(void **state)
 		assert_int_equal(!error, !cases[i].says);
 		if (error && !strstr(dev->vdev->reason, cases[i].says))
 			fail_msg("refused: %s", dev->vdev->reason);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 

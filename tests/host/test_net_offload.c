@@ -1,19 +1,12 @@
 /*
  * The network driver's checksums, segments and hashes: what goes out is what the program asked for, what comes in is checked first.
  */
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "check_swdev.h"
 
-#include <cmocka.h>
+#include <errno.h>
 
 #include <base/event.h>
 #include <class/net.h>
-#include <host.h>
 #include <virtio/virtio.h>
 
 #include "swdev_impl.h"
@@ -24,17 +17,13 @@ static struct net_pool *pool;
 
 static struct net_device *plug(struct swdev *dev, const struct swdev_front *front)
 {
-	host_console_capture(true);
-	if (swdev_plug(dev, front))
-		fail_msg("refused: %s", dev->vdev->reason);
+	plug_in(dev, front);
 	return net_find(dev->vdev->name);
 }
 
 static void unplug(struct swdev *dev)
 {
-	if (dev->violations)
-		fail_msg("%s", dev->first_violation);
-	assert_int_equal(swdev_unplug(dev), 0);
+	pull_out(dev);
 	assert_int_equal(net_pool_free_count(pool), POOL);
 }
 

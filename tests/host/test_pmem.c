@@ -3,7 +3,7 @@
  */
 #include <errno.h>
 
-#include "check.h"
+#include "check_swdev.h"
 
 #include <base/event.h>
 #include <base/page.h>
@@ -20,17 +20,8 @@ static uint8_t *memory;
 
 static struct swdev_pmem *plug(struct swdev *dev)
 {
-	host_console_capture(true);
-	if (swdev_plug(dev, &swdev_direct))
-		fail_msg("refused: %s", dev->vdev->reason);
+	plug_in(dev, &swdev_direct);
 	return swdev_pmem_state(dev);
-}
-
-static void unplug(struct swdev *dev)
-{
-	if (dev->violations)
-		fail_msg("%s", dev->first_violation);
-	assert_int_equal(swdev_unplug(dev), 0);
 }
 
 static void bytes(void **state)
@@ -62,7 +53,7 @@ static void bytes(void **state)
 		pmem->fails = false;
 		pmem->silent = true;
 		assert_int_equal(block_io(device, BLOCK_FLUSH, 0, NULL, 0), -EIO);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -101,7 +92,7 @@ static void flushes(void **state)
 		for (unsigned i = 0; i < 40; i++)
 			assert_int_equal(statuses[i], round && i < 16 ? -EIO : 0);
 	}
-	unplug(dev);
+	pull_out(dev);
 	assert_int_equal(ended, 40);
 }
 

@@ -1,21 +1,13 @@
 /*
  * The console driver with ports that come, go, open, close and have names and sizes.
  */
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "check_swdev.h"
 
-#include <cmocka.h>
+#include <errno.h>
 
 #include <base/event.h>
 #include <base/page.h>
 #include <class/char.h>
-#include <host.h>
 #include <virtio/virtio.h>
 
 #include "swdev_impl.h"
@@ -36,17 +28,13 @@ static struct swdev *plug(uint64_t more)
 	type.queues = 10;
 	dev = swdev_new(&type);
 	dev->offered |= more;
-	host_console_capture(true);
-	if (swdev_plug(dev, &swdev_direct))
-		fail_msg("refused: %s", dev->vdev->reason);
+	plug_in(dev, &swdev_direct);
 	return dev;
 }
 
 static void unplug(struct swdev *dev)
 {
-	if (dev->violations)
-		fail_msg("%s", dev->first_violation);
-	assert_int_equal(swdev_unplug(dev), 0);
+	pull_out(dev);
 	assert_null(char_next(NULL));
 }
 

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <limits.h>
 
-#include "check.h"
+#include "check_swdev.h"
 
 #include <arch/clock.h>
 #include <base/event.h>
@@ -269,13 +269,6 @@ static void plug(struct swdev *dev)
 		fail_msg("refused: %s", dev->vdev->reason);
 }
 
-static void unplug(struct swdev *dev)
-{
-	if (dev->violations)
-		fail_msg("%s", dev->first_violation);
-	assert_int_equal(swdev_unplug(dev), 0);
-}
-
 static const uint64_t layouts[] = {0, FEATURE(F_RING_PACKED), FEATURE(F_INDIRECT_DESC),
                                    FEATURE(F_RING_PACKED) | FEATURE(F_INDIRECT_DESC)};
 #define FOR_EACH_LAYOUT(layout) for (const uint64_t *layout = layouts; layout < layouts + ARRAY_SIZE(layouts); layout++)
@@ -300,7 +293,7 @@ static void in_order(void **state)
 		check_served_in_order(REQUESTS);
 		for (unsigned i = 0; i < REQUESTS; i++)
 			assert_int_equal(ended_order[i], i);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -321,7 +314,7 @@ static void impossible(void **state)
 	check_ended(0, 10, 0);
 	check_ended(10, 1, -EIO);
 	check_ended(11, 3, 0);
-	unplug(dev);
+	pull_out(dev);
 }
 
 /* None goes out meanwhile, and those that did come back. */
@@ -347,7 +340,7 @@ static void held(void **state)
 		settle();
 		check_ended(0, 12, 0);
 		check_served_in_order(12);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -363,7 +356,7 @@ static void submitted_in_done(void **state)
 	settle();
 	assert_int_equal(ended, 24);
 	assert_int_equal(device.served, 24);
-	unplug(dev);
+	pull_out(dev);
 }
 
 /* What the device has ends with an error; what waits goes out to the device that came back. */
@@ -388,7 +381,7 @@ static void reset_in_flight(void **state)
 		check_ended(0, out, -EIO);
 		check_ended(out, 12 - out, 0);
 		assert_int_equal(dev->vdev->state, VIRTIO_RUNNING);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -425,7 +418,7 @@ static void queue_reset(void **state)
 			if (keep)
 				check_served_in_order(15); /* as they were submitted, once */
 			assert_int_equal(dev->resets, 1);
-			unplug(dev);
+			pull_out(dev);
 		}
 	}
 }
@@ -440,7 +433,7 @@ static void removal(void **state)
 	submit(0, 12);
 	items[0].resubmits = items[11].resubmits = 3; /* at the error; not when it is gone */
 	settle();
-	unplug(dev);
+	pull_out(dev);
 	assert_int_equal(ended, 13);
 	assert_int_equal(items[0].ends, 2);
 	assert_int_equal(items[0].request.status, -ENODEV);
@@ -465,7 +458,7 @@ static void calls(void **state)
 	prepare(0);
 	items[0].request.nwritable = 2;
 	assert_int_equal(virtio_request_call(&requests, &items[0].request, SECOND), -EIO);
-	unplug(dev);
+	pull_out(dev);
 }
 
 /* The device is reset, whether or not its driver lets others go out again; the call itself never does. */
@@ -490,7 +483,7 @@ static void no_answer(void **state)
 		assert_int_equal(device.served, 0);
 		prepare(0);
 		assert_int_equal(virtio_request_call(&requests, &items[0].request, SECOND), 0);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -508,7 +501,7 @@ static void no_room(void **state)
 	assert_int_equal(dev->resets, 1);
 	submit(6, 1);
 	dev->dead = true; /* the queue is drained by the removal, with two that wait */
-	unplug(dev);
+	pull_out(dev);
 	check_ended(0, 4, -EIO);
 	check_ended(4, 1, -ENODEV);
 	check_ended(6, 1, -ENODEV);
@@ -523,7 +516,7 @@ static void call_at_the_start(void **state)
 	ask_in_start = true;
 	plug(dev);
 	assert_int_equal(start_status, 0);
-	unplug(dev);
+	pull_out(dev);
 
 	dev = make(0);
 	ask_in_start = true;
@@ -595,7 +588,7 @@ static void reported(void **state)
 		settle();
 		assert_int_equal(reports, 600);
 		assert_int_equal(last_report, 599);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -630,7 +623,7 @@ static void flood(void **state)
 	event_cancel(&other);
 	prepare(0);
 	assert_int_equal(virtio_request_call(&requests, &items[0].request, SECOND), 0);
-	unplug(dev);
+	pull_out(dev);
 }
 
 /* Over a reset of the device, and of the queue: none that was reported is lost, and all buffers are back. */
@@ -656,7 +649,7 @@ static void events_over_resets(void **state)
 		device.events = 100;
 		settle();
 		assert_int_equal(reports, 103);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -677,7 +670,7 @@ static void events_without_room(void **state)
 	device.events = 1;
 	settle();
 	assert_int_equal(dev->queues[1].in_flight, EVENTS);
-	unplug(dev);
+	pull_out(dev);
 	bounce_close();
 
 	dev = make(0);
@@ -687,7 +680,7 @@ static void events_without_room(void **state)
 	settle();
 	assert_int_equal(reports, 100);
 	assert_int_equal(dev->queues[1].in_flight, 4);
-	unplug(dev);
+	pull_out(dev);
 }
 
 /* A device whose reset never completes may write to its buffers for ever: nobody else gets that memory. */

@@ -2,7 +2,7 @@
  * The sound driver: what is written is played, what is captured is read, in the order of the PCM command life cycle, which the device checks; jacks,
  * maps, controls; and what resets, queue resets and removal do to a stream.
  */
-#include "check.h"
+#include "check_swdev.h"
 
 #include <errno.h>
 
@@ -30,9 +30,7 @@ static struct sound_device *plug(struct swdev *dev, const struct swdev_front *fr
 {
 	struct sound_device *device;
 
-	host_console_capture(true);
-	if (swdev_plug(dev, front))
-		fail_msg("refused: %s", dev->vdev->reason);
+	plug_in(dev, front);
 	device = sound_find(dev->vdev->name);
 	assert_non_null(device);
 	return device;
@@ -40,9 +38,7 @@ static struct sound_device *plug(struct swdev *dev, const struct swdev_front *fr
 
 static void unplug(struct swdev *dev)
 {
-	if (dev->violations)
-		fail_msg("%s", dev->first_violation);
-	assert_int_equal(swdev_unplug(dev), 0);
+	pull_out(dev);
 	assert_null(sound_find(NULL));
 }
 

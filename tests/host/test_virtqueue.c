@@ -2,20 +2,13 @@
  * The ring engines against the software device: both layouts, each with and without INDIRECT_DESC, EVENT_IDX and IN_ORDER, in every
  * size, order and wish for notifications. Each request is echoed, and checked for its bytes, its length and that it comes back once.
  */
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "check_swdev.h"
 
-#include <cmocka.h>
+#include <errno.h>
 
 #include <arch/clock.h>
 #include <base/event.h>
 #include <base/page.h>
-#include <host.h>
 
 #include "swdev_echo.h"
 #include "swdev_impl.h"
@@ -38,15 +31,9 @@ static struct request *requests;
 static uint8_t *memory; /* BUFFERS_MAX * BYTES_MAX bytes for each */
 static unsigned request_count;
 static uint64_t done_count, unused_count;
-static uint32_t random_state = 12345;
+static uint64_t random_state = 12345;
 
-static uint32_t next_random(void)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 17;
-	random_state ^= random_state << 5;
-	return random_state;
-}
+static uint32_t draw(void) { return (uint32_t)next_random(&random_state); }
 
 static uint8_t pattern(uint32_t seed, uint32_t i) { return (uint8_t)((seed + i) * 0x9e3779b1u >> 24); }
 
@@ -54,14 +41,14 @@ static uint8_t pattern(uint32_t seed, uint32_t i) { return (uint8_t)((seed + i) 
 static void prepare(struct request *r, unsigned buffers_max)
 {
 	uint8_t *at = memory + (size_t)(r - requests) * BUFFERS_MAX * BYTES_MAX;
-	unsigned count = 1 + next_random() % buffers_max;
+	unsigned count = 1 + draw() % buffers_max;
 
-	r->seed = next_random();
-	r->readable = (uint16_t)(next_random() % (count + 1));
+	r->seed = draw();
+	r->readable = (uint16_t)(draw() % (count + 1));
 	r->writable = (uint16_t)(count - r->readable);
 	r->readable_bytes = r->writable_bytes = 0;
 	for (unsigned i = 0; i < count; i++, at += BYTES_MAX) {
-		uint32_t length = 1 + next_random() % BYTES_MAX;
+		uint32_t length = 1 + draw() % BYTES_MAX;
 
 		r->bufs[i] = (struct virtq_buf){at, length};
 		memset(at, 0xee, BYTES_MAX);
@@ -159,7 +146,7 @@ static unsigned add_burst(struct virtq *vq, unsigned *cursor, unsigned most)
 {
 	struct virtq_buf bufs[ECHO_BURST_MAX];
 	void *tokens[ECHO_BURST_MAX];
-	bool writable = next_random() % 2;
+	bool writable = draw() % 2;
 	unsigned count = 0, added;
 
 	for (; count < MIN(most, ECHO_BURST_MAX); count++) {
@@ -197,11 +184,11 @@ static void run_requests(struct swdev *dev, uint64_t total, unsigned burst)
 
 	while (cursor < total) {
 		uint64_t before = done_count;
-		uint64_t left = total - cursor, most = 1 + next_random() % burst;
+		uint64_t left = total - cursor, most = 1 + draw() % burst;
 
 		most = MIN(most, left);
-		if (echo_options.burst && next_random() % 4 ? add_burst(vq, &cursor, (unsigned)most)
-		                                            : add_some(vq, &cursor, (unsigned)most, buffers))
+		if (echo_options.burst && draw() % 4 ? add_burst(vq, &cursor, (unsigned)most)
+		                                     : add_some(vq, &cursor, (unsigned)most, buffers))
 			virtq_kick_later(vq);
 		loop_turn(true, clock_ns() + 1000000);
 		idle = done_count == before ? idle + 1 : 0;
@@ -253,9 +240,7 @@ static void run_variant(const struct variant *v)
 		assert_int_equal(dev->queues[0].notifications, 0);
 	if (v->wish == SWDEV_WANT_EVERY_FOURTH && v->features & FEATURE(F_EVENT_IDX) && v->size >= 16)
 		assert_true(dev->queues[0].notifications < v->total / 2);
-	if (dev->violations)
-		fail_msg("%s", dev->first_violation);
-	assert_int_equal(swdev_unplug(dev), 0);
+	pull_out(dev);
 	assert_int_equal(unused_count, 0);
 	free_requests();
 	assert_int_equal(page_count_free(), free_pages);
@@ -378,8 +363,7 @@ static void run_again(uint64_t features, uint16_t size)
 		while (!back[i]->writable);
 	}
 	for (unsigned round = 0; round < 400; round++) {
-		unsigned count = 1 + next_random() % size, swapped = round % 7 || count < 2 ? count : next_random() % (count - 1),
-			 again;
+		unsigned count = 1 + draw() % size, swapped = round % 7 || count < 2 ? count : draw() % (count - 1), again;
 		void *tokens[ECHO_BURST_MAX];
 
 		if (swapped < count) {
@@ -405,9 +389,7 @@ static void run_again(uint64_t features, uint16_t size)
 			loop_turn(true, clock_ns() + 1000000);
 		assert_int_equal(done_count, sum);
 	}
-	if (dev->violations)
-		fail_msg("%s", dev->first_violation);
-	assert_int_equal(swdev_unplug(dev), 0);
+	pull_out(dev);
 	free_requests();
 }
 
@@ -440,7 +422,7 @@ static void run_staged(uint64_t features, uint16_t size)
 	assert_int_equal(swdev_plug(dev, &swdev_direct), 0);
 	vq = dev->vdev->queues[0];
 	for (unsigned round = 0; round < 1000 || done < added; round++) {
-		unsigned more = round < 1000 ? next_random() % (size + 1u) : 0;
+		unsigned more = round < 1000 ? draw() % (size + 1u) : 0;
 		struct virtq_used_request taken[4];
 		unsigned count;
 
@@ -455,11 +437,11 @@ static void run_staged(uint64_t features, uint16_t size)
 			assert_int_equal(error, 0);
 			added++;
 		}
-		if (next_random() % 2 || round >= 1000) {
+		if (draw() % 2 || round >= 1000) {
 			virtq_kick(vq);
 			loop_turn(true, clock_ns() + 1000000);
 		}
-		count = virtq_harvest_framed(vq, taken, 1 + next_random() % ARRAY_SIZE(taken));
+		count = virtq_harvest_framed(vq, taken, 1 + draw() % ARRAY_SIZE(taken));
 		for (unsigned i = 0; i < count; i++) {
 			const uint64_t *frame = (const void *)taken[i].frame;
 
@@ -471,9 +453,7 @@ static void run_staged(uint64_t features, uint16_t size)
 		assert_true(round < 10000 && !vq->broken);
 	}
 	assert_true(added > 1000);
-	if (dev->violations)
-		fail_msg("%s", dev->first_violation);
-	assert_int_equal(swdev_unplug(dev), 0);
+	pull_out(dev);
 }
 
 static void staged_while_others_come_back(void **state)

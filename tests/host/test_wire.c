@@ -3,7 +3,7 @@
  */
 #include <errno.h>
 
-#include "check.h"
+#include "check_swdev.h"
 
 #include <arch/clock.h>
 #include <base/event.h>
@@ -23,18 +23,9 @@ static struct swdev *plug(const struct swdev_type *type, uint64_t more, uint64_t
 {
 	struct swdev *dev = swdev_new(type);
 
-	host_console_capture(true);
 	dev->offered = (dev->offered | more) & ~less;
-	if (swdev_plug(dev, &swdev_direct))
-		fail_msg("refused: %s", dev->vdev->reason);
+	plug_in(dev, &swdev_direct);
 	return dev;
-}
-
-static void unplug(struct swdev *dev)
-{
-	if (dev->violations)
-		fail_msg("%s", dev->first_violation);
-	assert_int_equal(swdev_unplug(dev), 0);
 }
 
 static const uint64_t layouts[] = {0, FEATURE(F_RING_PACKED)};
@@ -63,7 +54,7 @@ static void i2c_data(void **state)
 		assert_int_equal(swdev_i2c_bus(dev)->chips[1][0x20], 'v');
 		assert_int_equal(i2c_transfer(device, &quick, 1), 0); /* no data: no buffer, which the device sees to */
 		assert_int_equal(i2c_transfer(device, &quick_read, 1), 0);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -92,7 +83,7 @@ static void i2c_failures(void **state)
 	assert_int_equal(count_in(host_console_text(), "works again"), 1);
 	dev->dead = false;
 	assert_int_equal(i2c_transfer(device, messages, 1), 0);
-	unplug(dev);
+	pull_out(dev);
 }
 
 static struct swdev *leaving;
@@ -100,7 +91,7 @@ static struct swdev *leaving;
 static void unplug_now(struct timer *timer)
 {
 	(void)timer;
-	unplug(leaving);
+	pull_out(leaving);
 }
 
 /* The device goes while a transaction waits: with all that it waits for. */
@@ -128,7 +119,7 @@ static void i2c_refused(void **state)
 	dev->offered &= ~FEATURE(0); /* ZERO_LENGTH_REQUEST */
 	assert_int_not_equal(swdev_plug(dev, &swdev_direct), 0);
 	assert_null(i2c_find(NULL));
-	unplug(dev);
+	pull_out(dev);
 }
 
 /* ---- spi ---- */
@@ -166,7 +157,7 @@ static void spi_data(void **state)
 		assert_int_equal(spi_transfer(device, &transfer), 0);
 		assert_int_equal(memory[999], 0xa5);
 		assert_int_equal(swdev_spi_bus(dev)->transfers, 3);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -202,7 +193,7 @@ static void spi_not_offered(void **state)
 		swdev_spi_bus(dev)->result = result;
 		assert_int_equal(spi_transfer(device, &good), errors[result]);
 	}
-	unplug(dev);
+	pull_out(dev);
 }
 
 /* ---- gpio ---- */
@@ -243,7 +234,7 @@ static void gpio_lines(void **state)
 		assert_true(high);
 		assert_int_equal(gpio_get(device, SWDEV_LINES, &high), -EINVAL);
 		assert_int_equal(gpio_set_direction(device, 4, (enum gpio_direction)3), -EINVAL);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -294,7 +285,7 @@ static void gpio_interrupts(void **state)
 		swdev_pin_drive(dev, 1, false);
 		settle();
 		assert_int_equal(changes[1], 8);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -305,7 +296,7 @@ static void gpio_no_interrupts(void **state)
 	(void)state;
 	assert_int_equal(dev->vdev->queue_count, 1);
 	assert_int_equal(gpio_watch(gpio_find(NULL), 1, GPIO_BOTH, &watch), -ENOTSUP);
-	unplug(dev);
+	pull_out(dev);
 }
 
 /* ---- rtc ---- */
@@ -347,7 +338,7 @@ static void rtc_clocks(void **state)
 		assert_true(cycles > 0);
 		assert_int_equal(rtc_read_cross(device, 0, RTC_COUNTER_ARM_VCT, &ns, &cycles), -ENOTSUP);
 		assert_int_equal(rtc_read_cross(device, 0, (enum rtc_counter)77, &ns, &cycles), -EINVAL);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -379,12 +370,12 @@ static void rtc_alarms(void **state)
 	settle();
 	assert_int_equal(expirations, 2);
 	assert_int_equal(rtc_set_alarm(device, 1, at, true), -EINVAL); /* the device: that clock has none */
-	unplug(dev);
+	pull_out(dev);
 
 	dev = plug(&swdev_rtc, 0, FEATURE(RTC_F_ALARM));
 	assert_int_equal(dev->vdev->queue_count, 1);
 	assert_int_equal(rtc_set_alarm(rtc_find(NULL), 0, at, true), -ENOTSUP);
-	unplug(dev);
+	pull_out(dev);
 }
 
 /* ---- can ---- */
@@ -467,7 +458,7 @@ static void can_frames(void **state)
 		assert_int_equal(send(device, 1, 0, 0), 0);
 		settle();
 		assert_int_equal(failed, 2);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -483,17 +474,17 @@ static void can_frames_that_cannot_be(void **state)
 	assert_int_equal(send(device, 1, CAN_FD, 65), -EINVAL);
 	assert_int_equal(send(device, 1, CAN_FD | CAN_RTR, 0), -EINVAL);
 	assert_int_equal(send(device, 1, 1, 0), -EINVAL);
-	unplug(dev);
+	pull_out(dev);
 
 	device = can_plug(&dev, 0, FEATURE(CAN_F_FD) | FEATURE(CAN_F_RTR));
 	assert_int_equal(send(device, 1, CAN_FD, 8), -EINVAL);
 	assert_int_equal(send(device, 1, CAN_RTR, 0), -EINVAL);
-	unplug(dev);
+	pull_out(dev);
 
 	dev = swdev_new(&swdev_can); /* neither kind of frames */
 	dev->offered &= ~(FEATURE(CAN_F_FD) | FEATURE(CAN_F_CLASSIC) | FEATURE(CAN_F_RTR));
 	assert_int_not_equal(swdev_plug(dev, &swdev_direct), 0);
-	unplug(dev);
+	pull_out(dev);
 }
 
 static void can_bus_off(void **state)
@@ -517,7 +508,7 @@ static void can_bus_off(void **state)
 	assert_true(device->started && !device->bus_off);
 	swdev_can_bus(dev)->refuses = true;
 	assert_int_equal(can_stop(device), -EIO);
-	unplug(dev);
+	pull_out(dev);
 }
 
 /* ---- rpmb ---- */
@@ -584,7 +575,7 @@ static void rpmb_frames(void **state)
 		assert_int_equal(rpmb_exchange(device, frames, 1, back, 5), 0);
 		for (unsigned i = 0; i < 5; i++)
 			assert_int_equal(back[i].data[255], i < 4 ? i + 1 : 0);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -604,7 +595,7 @@ static void rpmb_frames_that_cannot_be(void **state)
 	assert_int_equal(rpmb_exchange(device, frames, 1, back, 9), -EINVAL); /* max_rd_cnt is 8 */
 	put(frames[0].req_resp, 6);
 	assert_int_equal(rpmb_exchange(device, frames, 1, back, 1), -EINVAL);
-	unplug(dev);
+	pull_out(dev);
 }
 
 int main(void)

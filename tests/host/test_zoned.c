@@ -1,7 +1,7 @@
 /*
  * Disks of zones: reports, states, appends, and the cuts that a zone makes; the device checks each request by the rules of its zones.
  */
-#include "check.h"
+#include "check_swdev.h"
 
 #include <errno.h>
 
@@ -32,19 +32,10 @@ static struct block_device *plug(struct swdev *dev)
 {
 	struct block_device *device;
 
-	host_console_capture(true);
-	if (swdev_plug(dev, &swdev_direct))
-		fail_msg("refused: %s", dev->vdev->reason);
+	plug_in(dev, &swdev_direct);
 	device = block_find(dev->vdev->name);
 	assert_non_null(device);
 	return device;
-}
-
-static void unplug(struct swdev *dev)
-{
-	if (dev->violations)
-		fail_msg("%s", dev->first_violation);
-	assert_int_equal(swdev_unplug(dev), 0);
 }
 
 static unsigned state_of(struct swdev *dev, unsigned zone) { return swdev_disk(dev)->zones->zones[zone].state; }
@@ -66,7 +57,7 @@ static void limits(void **state)
 		assert_int_equal(device->zones.active_max, 7);
 		assert_int_equal(device->zones.append_sectors, 64);
 		assert_int_equal(device->zones.granularity, 4096);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -79,7 +70,7 @@ static void models(void **state)
 	host_console_capture(true);
 	assert_int_not_equal(swdev_plug(dev, &swdev_direct), 0);
 	assert_false(dev->status & ST_DRIVER_OK);
-	unplug(dev);
+	pull_out(dev);
 	for (unsigned i = 0; i < 2; i++) {
 		struct block_zone zone;
 		struct block_device *device;
@@ -92,7 +83,7 @@ static void models(void **state)
 		assert_int_equal(block_zone_report(device, 0, &zone, 1), -ENOTSUP);
 		assert_int_equal(block_zone_do(device, BLOCK_ZONE_RESET_ALL, 0), -ENOTSUP);
 		assert_int_equal(block_zone_append(device, &(uint64_t){512}, memory, 4096), -ENOTSUP);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -120,7 +111,7 @@ static void reports(void **state)
 		assert_int_equal(block_zone_report(device, 5 * 256 + 77, zones, 3), 3); /* a sector within */
 		assert_int_equal(zones[0].start, 5 * 256);
 		assert_int_equal(block_zone_report(device, device->capacity, zones, 3), -ERANGE);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -154,7 +145,7 @@ static void false_reports(void **state)
 	assert_int_equal(block_zone_report(device, 512, zones, 4), -EIO);
 	told->type_lie = 0;
 	assert_int_equal(block_zone_report(device, 512, zones, 4), 4);
-	unplug(dev);
+	pull_out(dev);
 }
 
 static void states(void **state)
@@ -185,7 +176,7 @@ static void states(void **state)
 	assert_int_equal(block_zone_do(device, BLOCK_ZONE_RESET, 513), -EINVAL);
 	assert_int_equal(block_zone_do(device, BLOCK_ZONE_OPEN, 17 * 256), -ERANGE);
 	assert_int_equal(block_io(device, BLOCK_ZONE_OPEN, 512, memory, 512), -EINVAL);
-	unplug(dev);
+	pull_out(dev);
 }
 
 /* Resources of the device, whose limits its answers tell. */
@@ -207,7 +198,7 @@ static void resources(void **state)
 	assert_int_equal(block_zone_do(device, BLOCK_ZONE_CLOSE, 3 * 256), 0);
 	assert_int_equal(block_io(device, BLOCK_WRITE, 4 * 256, memory, 4096), 0);
 	assert_int_equal(block_io(device, BLOCK_WRITE, 5 * 256, memory, 4096), -EMFILE);
-	unplug(dev);
+	pull_out(dev);
 }
 
 static void fill(void)
@@ -244,7 +235,7 @@ static void writes(void **state)
 		assert_int_equal(block_io(device, BLOCK_WRITE, 6 * 256 + 1, memory, 4096), -EINVAL);
 		/* In conventional zones anywhere. */
 		assert_int_equal(block_io(device, BLOCK_WRITE, 8, memory, 4096), 0);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -312,7 +303,7 @@ static void appends(void **state)
 		assert_int_equal(block_zone_append(device, &sector, memory, 4096), -EIO);
 		swdev_disk(dev)->zones->append_lie = UINT64_MAX - 255;
 		assert_int_equal(block_zone_append(device, &sector, memory, 4096), -EIO);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
@@ -352,7 +343,7 @@ static void append_and_queue_reset(void **state)
 	assert_int_equal(requests[0].status, -EIO);
 	assert_int_equal(requests[1].status, 0);
 	assert_int_equal(swdev_disk(dev)->zones->appends, 0);
-	unplug(dev);
+	pull_out(dev);
 }
 
 static void erases(void **state)
@@ -374,7 +365,7 @@ static void erases(void **state)
 	assert_int_equal(swdev_disk(dev)->ranges, 2);
 	for (unsigned z = 2; z < 6; z++)
 		assert_int_equal(state_of(dev, z), z < 5 ? BLOCK_ZONE_EMPTY : BLOCK_ZONE_FULL);
-	unplug(dev);
+	pull_out(dev);
 }
 
 static void read_only(void **state)
@@ -389,7 +380,7 @@ static void read_only(void **state)
 	assert_int_equal(block_zone_report(device, 0, &zone, 1), 1);
 	assert_int_equal(block_zone_do(device, BLOCK_ZONE_RESET, 512), -EROFS);
 	assert_int_equal(block_zone_append(device, &(uint64_t){512}, memory, 4096), -EROFS);
-	unplug(dev);
+	pull_out(dev);
 }
 
 /* Host-aware zones are written anywhere, too. */
@@ -402,7 +393,7 @@ static void preferred(void **state)
 	assert_int_equal(block_io(device, BLOCK_WRITE, 6 * 256 + 80, memory, 4096), 0);
 	assert_int_equal(block_io(device, BLOCK_WRITE, 6 * 256, memory, 4096), 0);
 	assert_int_equal(swdev_disk(dev)->zones->zones[6].pointer, 6 * 256 + 8);
-	unplug(dev);
+	pull_out(dev);
 }
 
 /* What selftest does to a zone. */
@@ -430,7 +421,7 @@ static void trial(void **state)
 		assert_int_equal(error, -EINVAL);
 		assert_int_equal(block_zone_do(device, BLOCK_ZONE_FINISH, 16 * 256), 0);
 		assert_int_equal(zone_find_empty(device, &zone), -ENOENT);
-		unplug(dev);
+		pull_out(dev);
 	}
 }
 
