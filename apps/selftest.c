@@ -3,22 +3,7 @@
  *
  * It goes by what was found: each device is tested through its class, whatever bus it came by, and a machine without devices
  * still has its clock and memory tested. Nothing is changed on a disk and nobody is expected at the other end of a wire unless a
- * parameter says so:
- *
- *   selftest.reset=N         reset each device and bring it up again, N times, before it is tested
- *   selftest.rebind=N        take each device from its driver, give it back, and use it, N times
- *   selftest.queue_resets=N  reset the queue of each disk N times under load; selftest.queue_load=id: of requests for the id, not reads
- *   selftest.write=1         write a pattern of selftest.seed= (1) over each disk's first selftest.bytes= (all), flush, read back
- *   selftest.hash=1          record each disk's CRC-32
- *   selftest.errors=N        read N blocks of a disk that injects errors
- *   selftest.net=echo        send selftest.frames= (1000) frames to a host that sends each back as it is
- *   selftest.ping=ADDRESS    ARP and ICMP echo to that address, from selftest.ip= (10.0.2.15)
- *   selftest.link=1          wait for the link to go down and up again
- *   selftest.rng_bytes=N     bytes to read from each entropy source (1 MiB)
- *   selftest.write=1         also makes a directory "made" in each file tree
- *   selftest.input=N         record the events of each input device until N updates came
- *   selftest.console=N       stream N bytes each way through console0: the pattern of selftest.seed= out, that of the next
- *                            seed in, neither side more than 32 KiB ahead of the other
+ * parameter says so: docs/interface.md has them.
  */
 #include "selftest.h"
 

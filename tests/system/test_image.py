@@ -255,3 +255,21 @@ def test_readme_names_the_drivers():
     """README's table of devices has what the image registers."""
     checked = subprocess.run([ROOT / "tools/devices", IMAGE.parents[1], "--check"], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stderr
+
+
+def test_interface_is_told():
+    """docs/interface.md has each word that the sources ask for and each record that they print, and no others."""
+    text = "".join(path.read_text() for folder in ("apps", "arch", "boot", "drivers", "lib", "virtio") for path in (ROOT / folder).rglob("*.c"))
+    words = set(re.findall(r'\b(?:cmdline_(?:get|next|number|flag)|bench_(?:parameter|choice)|choose)\("([a-z_.]+)"', text))
+    words |= {f"selftest.{key}" for key in re.findall(r'\bselftest_option\("(\w+)"', text)}
+    told = (ROOT / "docs/interface.md").read_text()
+    assert len(words) > 40 and set(re.findall(r"^\| `([a-z_.]+)=", told, re.MULTILINE)) == words
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", told, re.MULTILINE)) == set(re.findall(r'\{\\"event\\":\\"([a-z-]+)', text))
+
+
+def test_readme_shows_a_run(make_run):
+    """The lines that README shows of `make run` are among those that it prints, in this order; `...` stands for anything."""
+    shown = re.search(r"`make run </dev/null`.*?\n\n((?:    .*\n)+)", (ROOT / "README.md").read_text())[1]
+    wanted = [".*".join(map(re.escape, line.strip().split("..."))) for line in shown.splitlines() if line.strip() != "..."]
+    output = run(make_run()).stdout
+    assert len(wanted) > 3 and re.search(r"^" + r"$(?s:.*?)^".join(wanted) + "$", output, re.MULTILINE), output[-6000:]
