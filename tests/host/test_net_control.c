@@ -256,7 +256,7 @@ static void restart_inside(void **state)
 	assert_int_equal(net_vlan(device, 7, true), -EIO);
 	assert_int_equal(nested, -EBUSY);
 	check_all(restarted, device);
-	unplug(restarted);
+	pull_out(restarted);
 }
 
 /* A device that never answers is reset, after a line; a call inside the wait is turned away. */
