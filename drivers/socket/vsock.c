@@ -1,5 +1,5 @@
 /*
- * "Socket Device": its queues. The sockets are in vsock_socket.c.
+ * "Socket Device": its queues. The sockets are in vsock_socket.c, what packets say in vsock_packet.c.
  *
  * A packet is one buffer, header and data. Received ones are handled at once, and their buffers go back. What has to be answered is noted
  * with its socket, or among the strays where there is none, so that the rx virtqueue is processed though the tx virtqueue is full; only

@@ -1,5 +1,6 @@
 /*
- * Between the parts of the socket driver: vsock.c is the device and its queues, vsock_socket.c the sockets. Loop context.
+ * Between the parts of the socket driver: vsock.c is the device and its queues, vsock_packet.c what packets say, vsock_socket.c the sockets,
+ * vsock_ring.c what has come for one. Loop context.
  */
 #ifndef DRIVERS_NET_VSOCK_IMPL_H
 #define DRIVERS_NET_VSOCK_IMPL_H
@@ -34,6 +35,10 @@ struct vsock_packet {
 #define VSOCK_RING_BYTES 65536u /* what a peer may send to a socket without hearing of more space */
 
 enum { VSOCK_SEQ_EOM = 1, VSOCK_SEQ_EOR = 2 }; /* "Seqpacket Sockets" */
+enum { SHUTDOWN_RECEIVE = 1, SHUTDOWN_SEND = 2, SHUTDOWN_BOTH = 3 };
+
+/* What a socket has to say, in the order in which it goes out. */
+enum { DUE_REQUEST = 1, DUE_RESPONSE = 2, DUE_CREDIT_UPDATE = 4, DUE_CREDIT_REQUEST = 8, DUE_SHUTDOWN = 16, DUE_RST = 32 };
 
 struct vsock {
 	struct socket_device device;
@@ -44,7 +49,7 @@ struct vsock {
 	uint64_t rx_idle, tx_idle;    /* not with the device: a bit each */
 	bool complained, resting;     /* rx is quiet, for want of a place for strays */
 
-	/* vsock_socket.c's */
+	/* vsock_socket.c's and vsock_packet.c's */
 	struct vsock_socket *sockets;
 	struct virtio_vsock_hdr strays[VSOCK_STRAYS]; /* RSTs to those who reached no socket */
 	unsigned stray_first, stray_count;
@@ -73,14 +78,29 @@ struct vsock_socket {
 bool vsock_transmit(struct vsock *vsock, const struct virtio_vsock_hdr *header, const void *data, uint32_t length);
 void vsock_complain(struct vsock *vsock, const char *what);
 
-/* ---- vsock_socket.c ---- */
-extern const struct socket_ops vsock_socket_ops;
+/* ---- vsock_packet.c ---- */
 /* A packet came. Not while there are VSOCK_STRAYS strays. */
 void vsock_take(struct vsock *vsock, const struct virtio_vsock_hdr *header, const uint8_t *data, uint32_t length);
 /* There is room to send. */
 void vsock_room(struct vsock *vsock);
 /* A packet was lost on its way out. */
 void vsock_lost(struct vsock *vsock, const struct virtio_vsock_hdr *header);
+/* What is due: false: not all of it, there is no room; of all, and then free what nobody needs any more. */
+bool vsock_send_due_of(struct vsock_socket *s);
+void vsock_send_due(struct vsock *vsock);
+/* Data, within vsock_credit(), the bytes that the peer has space for. False: there is no room now. */
+bool vsock_send(struct vsock_socket *s, uint32_t flags, const void *data, uint32_t bytes);
+uint32_t vsock_credit(const struct vsock_socket *s);
+
+/* ---- vsock_socket.c ---- */
+extern const struct socket_ops vsock_socket_ops;
+struct vsock_socket *vsock_create(struct vsock *vsock, enum socket_type type, enum socket_state state); /* NULL: no memory */
+struct vsock_socket *vsock_find_listener(struct vsock *vsock, enum socket_type type, uint32_t port);
+struct vsock_socket *vsock_find(struct vsock *vsock, unsigned type, uint32_t port, uint64_t peer_cid, uint32_t peer_port);
+void vsock_tell(struct vsock_socket *s);
+/* The end of a connection; what has come can still be read. */
+void vsock_ended(struct vsock_socket *s, int error, uint8_t due);
+void vsock_reap(struct vsock *vsock);
 /* All connections end; with -ENODEV listening sockets, too, and none of them knows the device any more. */
 void vsock_end_all(struct vsock *vsock, int error);
 
