@@ -9,9 +9,11 @@
 #include <string.h>
 
 #include <base/log.h>
+#include <base/page.h>
 #include <base/util.h>
 
 #define REACH BIT64(32)
+#define PAGES_END (0 - (uint64_t)PAGE_SIZE) /* the last end whose page ends, too */
 #define TEXT_MAX (64u << 10)
 
 #define DTB_MAGIC 0xd00dfeed
@@ -67,7 +69,7 @@ void boot_module(struct boot_info *boot, uint64_t base, uint64_t size, const cha
 
 	if (boot->module_count == BOOT_MODULE_MAX)
 		problem = "too many";
-	else if (!size || base + size < base)
+	else if (!size || base >= PAGES_END || size > PAGES_END - base)
 		problem = "empty, or it wraps around";
 	else if (in_image(base, base + size))
 		problem = "it is in the image's memory";

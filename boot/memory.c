@@ -29,8 +29,8 @@ static bool insert(struct boot_info *boot, uint64_t base, uint64_t end, enum mem
 	unsigned at = 0;
 
 	if (kind == MEMORY_RAM) {
-		base = ALIGN_UP(base, PAGE_SIZE);
 		end = ALIGN_DOWN(end, PAGE_SIZE);
+		base = ALIGN_UP(MIN(base, end), PAGE_SIZE); /* not what is in the last page of all: there is no next one */
 	}
 	if (base >= end)
 		return true;

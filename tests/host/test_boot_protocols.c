@@ -175,6 +175,13 @@ static void test_linux_odd(void **state)
 	put(0x21c, 0xffffffff, 4);
 	put(0xc0, 0xffffffff, 4);
 	check_warned(boot_run(linux64_start, arena), "left out: empty, or it wraps around");
+
+	set_up(NULL);
+	linux_params();
+	put(0x218, 0xffffff00, 4);
+	put(0x21c, 0x10, 4);
+	put(0xc0, 0xffffffff, 4); /* its page wraps around */
+	check_warned(boot_run(linux64_start, arena), "left out: empty, or it wraps around");
 }
 
 /* ---- PVH ---- */
