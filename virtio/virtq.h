@@ -122,11 +122,12 @@ static inline void virtq_stage(struct virtq *vq, uint32_t writable, void *token)
 {
 	const size_t slot = vq->free_head;
 	const uint32_t len = data->len;
-	struct virtq_entry *one = (void *)(vq->tables + slot * vq->table_stride + sizeof(*one));
+	struct virtq_entry *one;
 
-	/* As the slot had before: all of its table but that one's entry stands. */
+	/* As the slot had before, so there are tables: all of its table but that one's entry stands. */
 	if (unlikely(vq->shapes[slot] != 2 || (int32_t)len < 0))
 		return virtq_add_framed(vq, data, !writable, writable, token);
+	one = (void *)(vq->tables + slot * vq->table_stride + sizeof(*one));
 	one->addr = cpu_to_le64(mmu_virt_to_phys(data->addr));
 	one->rest = cpu_to_le64(vq->one_flags[writable] | len);
 	virtq_stage(vq, writable ? vq->tail + len : vq->tail, token);
