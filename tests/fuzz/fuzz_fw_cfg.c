@@ -57,21 +57,23 @@ static void transfer(uint64_t command)
 	uint32_t length = (uint32_t)(control[4] << 24 | control[5] << 16 | control[6] << 8 | control[7]);
 	uint16_t item = (uint16_t)(control[0] << 8 | control[1]);
 	uint64_t to = 0;
+	bool directory = ++transfers == 1; /* a file may have its number, too */
 	uint8_t how = honest & 8 ? 0 : fuzz_u8(in);
 
 	for (unsigned i = 8; i < 16; i++)
 		to = to << 8 | control[i];
 	fuzz_check(control[3] == 0xa && !control[2], "control %02x%02x", control[2], control[3]);
 	fuzz_check(length && host_is_ram(to, length), "%u bytes to %#llx, which is no RAM", length, (unsigned long long)to);
-	fuzz_check(++transfers <= TRANSFERS_MAX, "transfers without an end");
+	fuzz_check(transfers <= TRANSFERS_MAX, "transfers without an end");
+	fuzz_check(!directory || item == DIRECTORY, "item %#x first", item);
 	if (how & 1) {
-		if (item == DIRECTORY)
+		if (directory)
 			write_directory((uint8_t *)(uintptr_t)to, length);
 		else
 			fuzz_bytes(in, (uint8_t *)(uintptr_t)to, MIN(length, FUZZ_INPUT_MAX));
 		return; /* for ever */
 	}
-	if (item == DIRECTORY)
+	if (directory)
 		write_directory((uint8_t *)(uintptr_t)to, length);
 	else
 		memset((uint8_t *)(uintptr_t)to, 0x5a, length);
