@@ -205,20 +205,29 @@ static int refuse_queue(struct virtio_device *vdev, uint16_t queue, const char *
 	return -EIO;
 }
 
-/* "Virtqueue Configuration" */
-static int enable(struct virtio_device *vdev, uint16_t queue, const struct virtq_setup *setup)
+/* "Virtqueue Configuration", its first steps: a queue is not in use as long as `in_use` reads 0. */
+static int begin(struct virtio_device *vdev, uint16_t queue, uint32_t in_use, uint16_t size)
 {
 	uint32_t max;
 
 	set(vdev, QUEUE_SEL, queue);
-	if (get(vdev, QUEUE_READY) != 0)
+	if (get(vdev, in_use) != 0)
 		return refuse_queue(vdev, queue, "is in use before it was set up");
 	max = get(vdev, QUEUE_SIZE_MAX);
 	if (!max)
 		return -ENOENT;
-	if (setup->size > max)
+	if (size > max)
 		return -EINVAL;
-	set(vdev, QUEUE_SIZE, setup->size);
+	set(vdev, QUEUE_SIZE, size);
+	return 0;
+}
+
+static int enable(struct virtio_device *vdev, uint16_t queue, const struct virtq_setup *setup)
+{
+	int error = begin(vdev, queue, QUEUE_READY, setup->size);
+
+	if (error)
+		return error;
 	set64(vdev, QUEUE_DESC, setup->descriptor_area);
 	set64(vdev, QUEUE_DRIVER, setup->driver_area);
 	set64(vdev, QUEUE_DEVICE, setup->device_area);
@@ -231,19 +240,11 @@ static int enable(struct virtio_device *vdev, uint16_t queue, const struct virtq
 /* "Legacy interface" */
 static int enable_legacy(struct virtio_device *vdev, uint16_t queue, const struct virtq_setup *setup)
 {
-	uint32_t max, pfn = virtio_legacy_pfn(vdev, setup);
+	uint32_t pfn = virtio_legacy_pfn(vdev, setup);
+	int error = pfn ? begin(vdev, queue, LEGACY_QUEUE_PFN, setup->size) : -EINVAL;
 
-	if (!pfn)
-		return -EINVAL;
-	set(vdev, QUEUE_SEL, queue);
-	if (get(vdev, LEGACY_QUEUE_PFN) != 0)
-		return refuse_queue(vdev, queue, "is in use before it was set up");
-	max = get(vdev, QUEUE_SIZE_MAX);
-	if (!max)
-		return -ENOENT;
-	if (setup->size > max)
-		return -EINVAL;
-	set(vdev, QUEUE_SIZE, setup->size);
+	if (error)
+		return error;
 	set(vdev, LEGACY_QUEUE_ALIGN, VIRTIO_LEGACY_ALIGN);
 	set(vdev, LEGACY_QUEUE_PFN, pfn);
 	if (get(vdev, LEGACY_QUEUE_PFN) != pfn)
@@ -380,18 +381,6 @@ static const struct virtio_transport_ops mmio_ops = {
 	.destroy = mmio_destroy,
 };
 
-static void put_address(char *out, uint64_t base)
-{
-	unsigned digits = 1;
-
-	while (digits < 16 && base >> (4 * digits))
-		digits++;
-	memcpy(out, "mmio@0x", 7);
-	for (unsigned i = 0; i < digits; i++)
-		out[7 + i] = "0123456789abcdef"[(base >> (4 * (digits - 1 - i))) & 15];
-	out[7 + digits] = '\0';
-}
-
 /* "Device Initialization": MagicValue and Version first, then DeviceID, and nothing else where that is 0. The vendor says nothing. */
 static bool mmio_claim(const struct mmio_slot *slot)
 {
@@ -418,7 +407,7 @@ static bool mmio_claim(const struct mmio_slot *slot)
 		vm->vdev.ops = &mmio_ops;
 		vm->vdev.type = (uint16_t)type;
 		vm->vdev.legacy = version == 1;
-		put_address(vm->vdev.address, slot->base);
+		format_text(vm->vdev.address, sizeof(vm->vdev.address), "mmio@%#llx", base);
 		if (virtio_device_add(&vm->vdev))
 			log_debug("virtio-mmio mmio@%#llx: refused", base);
 	}
