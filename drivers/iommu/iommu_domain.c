@@ -31,6 +31,7 @@ struct domain {
 	uint32_t id;
 	bool attached;  /* as far as the IOMMU knows */
 	uint64_t first; /* address of entry 0 */
+	uint64_t granule;
 	uint32_t cursor;
 	uint64_t entries[DOMAIN_PAGES]; /* physical address and ENTRY_ bits */
 };
@@ -41,7 +42,7 @@ static struct domain *orphans;
 #define PASSING_MAX 65536u
 static uint8_t passing[PASSING_MAX / 8];
 
-static uint64_t address_of(const struct domain *domain, uint32_t entry) { return domain->first + entry * domain->iommu->granule; }
+static uint64_t address_of(const struct domain *domain, uint32_t entry) { return domain->first + entry * domain->granule; }
 
 static uint32_t map_flags(uint64_t entry)
 {
@@ -79,23 +80,23 @@ static void forget(struct domain *domain, uint32_t at, uint32_t count)
 static dma_addr_t map_run(struct domain *domain, uint64_t phys, size_t size, uint32_t bits)
 {
 	struct iommu *iommu = domain->iommu;
-	uint64_t base = phys & ~(iommu->granule - 1);
-	uint64_t count = (phys - base + size + iommu->granule - 1) / iommu->granule;
+	uint64_t base = phys & ~(domain->granule - 1);
+	uint64_t count = (phys - base + size + domain->granule - 1) / domain->granule;
 	uint32_t at = count && count < DOMAIN_PAGES ? find_room(domain, (uint32_t)count) : DOMAIN_PAGES;
 	bool spoil = iommu->device.spoil;
 
 	if (at == DOMAIN_PAGES || !domain->attached)
 		return DMA_ERROR;
-	if (iommu_map(iommu, domain->id, address_of(domain, at), count * iommu->granule, base, map_flags(bits)))
+	if (iommu_map(iommu, domain->id, address_of(domain, at), count * domain->granule, base, map_flags(bits)))
 		return DMA_ERROR;
 	if (spoil)
-		spoil = !iommu_unmap(iommu, domain->id, address_of(domain, at), count * iommu->granule);
+		spoil = !iommu_unmap(iommu, domain->id, address_of(domain, at), count * domain->granule);
 	if (spoil) {
 		iommu->device.spoil = false;
 		bits |= ENTRY_STALE;
 	}
 	for (uint32_t i = 0; i < count; i++)
-		domain->entries[at + i] = (base + i * iommu->granule) | ENTRY_USED | bits | (i == count - 1 ? ENTRY_LAST : 0);
+		domain->entries[at + i] = (base + i * domain->granule) | ENTRY_USED | bits | (i == count - 1 ? ENTRY_LAST : 0);
 	iommu->device.maps++;
 	iommu->device.mapped += count;
 	return address_of(domain, at) + (phys - base);
@@ -123,19 +124,20 @@ static void unmap(struct dma_device *dma, dma_addr_t address, size_t size, enum 
 {
 	struct domain *domain = dma->context;
 	struct iommu *iommu = domain->iommu;
-	uint32_t at, count = 0;
+	uint32_t at = (uint32_t)((address - domain->first) / domain->granule), count = 0;
 
 	(void)size;
 	(void)dir;
-	if (!iommu)
-		return;
-	spin_lock(&iommu->lock);
-	at = (uint32_t)((address - domain->first) / iommu->granule);
 	while (!(domain->entries[at + count++] & ENTRY_LAST))
 		;
+	if (!iommu) { /* nothing is mapped, and this is not to be again */
+		forget(domain, at, count);
+		return;
+	}
+	spin_lock(&iommu->lock);
 	/* One that the IOMMU lost by a reset is none of its any more. */
 	if (domain->entries[at] & ENTRY_STALE || !domain->attached ||
-	    !iommu_unmap(iommu, domain->id, address_of(domain, at), count * iommu->granule) || !iommu->vq) {
+	    !iommu_unmap(iommu, domain->id, address_of(domain, at), count * domain->granule) || !iommu->vq) {
 		forget(domain, at, count);
 	} else {
 		for (uint32_t i = 0; i < count; i++)
@@ -149,8 +151,8 @@ static void unmap(struct dma_device *dma, dma_addr_t address, size_t size, enum 
 static void *alloc(struct dma_device *dma, size_t size, size_t alignment, dma_addr_t *address)
 {
 	struct domain *domain = dma->context;
-	size_t granule = domain->iommu ? (size_t)domain->iommu->granule : PAGE_SIZE;
-	void *memory = page_alloc(ALIGN_UP(size, granule), MAX(alignment, MAX(granule, PAGE_SIZE)));
+	size_t granule = (size_t)domain->granule; /* a page or more */
+	void *memory = page_alloc(ALIGN_UP(size, granule), MAX(alignment, granule));
 
 	if (!memory)
 		return NULL;
@@ -163,11 +165,10 @@ static void *alloc(struct dma_device *dma, size_t size, size_t alignment, dma_ad
 
 static void free_memory(struct dma_device *dma, void *memory, size_t size, dma_addr_t address)
 {
-	struct domain *domain = dma->context;
-	size_t granule = domain->iommu ? (size_t)domain->iommu->granule : PAGE_SIZE;
+	const struct domain *domain = dma->context;
 
 	unmap(dma, address, size, DMA_TO_DEVICE);
-	page_free(memory, ALIGN_UP(size, granule));
+	page_free(memory, ALIGN_UP(size, (size_t)domain->granule));
 }
 
 static void take_out(struct domain **list, const struct domain *domain)
@@ -202,7 +203,7 @@ static const struct dma_ops ops = {.alloc = alloc, .free = free_memory, .map = m
 static void reserve(void *context, uint64_t first, uint64_t last)
 {
 	struct domain *domain = context;
-	uint64_t granule = domain->iommu->granule, end = domain->first + DOMAIN_PAGES * granule;
+	uint64_t granule = domain->granule, end = domain->first + DOMAIN_PAGES * granule;
 
 	if (last < domain->first || first >= end || first > last)
 		return;
@@ -264,6 +265,7 @@ int domain_attach(struct dma_provider *provider, struct dma_device *dma, bool ob
 	if (!domain)
 		return -ENOMEM;
 	domain->dma = dma;
+	domain->granule = iommu->granule;
 	/* Not at 0, which drivers of devices take for nothing. */
 	domain->first = ALIGN_UP(MAX(iommu->input_first, iommu->granule), iommu->granule);
 	spin_lock(&iommu->lock);
@@ -288,7 +290,8 @@ int domain_attach(struct dma_provider *provider, struct dma_device *dma, bool ob
 static int restore(struct iommu *iommu, struct domain *domain)
 {
 	uint32_t from = 0;
-	int error = iommu_attach(iommu, domain->id, domain->dma->endpoint);
+	/* It may have come back with other pages. */
+	int error = domain->granule % iommu->granule ? -EINVAL : iommu_attach(iommu, domain->id, domain->dma->endpoint);
 
 	for (uint32_t i = 0; i < DOMAIN_PAGES && !error; i++) {
 		uint64_t entry = domain->entries[i];
@@ -296,7 +299,7 @@ static int restore(struct iommu *iommu, struct domain *domain)
 		if (entry & ENTRY_STALE)
 			domain->entries[i] = entry = 0;
 		if (entry & ENTRY_USED && !(entry & ENTRY_RESERVED) && entry & ENTRY_LAST)
-			error = iommu_map(iommu, domain->id, address_of(domain, from), (i + 1 - from) * iommu->granule,
+			error = iommu_map(iommu, domain->id, address_of(domain, from), (i + 1 - from) * domain->granule,
 			                  domain->entries[from] & ~(uint64_t)ENTRY_FLAGS, map_flags(entry));
 		if (!(entry & ENTRY_USED) || entry & (ENTRY_LAST | ENTRY_RESERVED))
 			from = i + 1;

@@ -227,6 +227,53 @@ static void gone(void **state)
 	pull_out(iommu);
 }
 
+/* It comes back with smaller pages, in which all that was is mapped again; with larger ones, in which it cannot be. */
+static void other_pages(void **state)
+{
+	struct swdev *iommu = swdev_new(&swdev_iommu), *dev;
+	unsigned mapped;
+
+	(void)state;
+	host_console_capture(true);
+	put64(iommu->config, ~UINT64_C(0x3fff));
+	plug(iommu);
+	dev = disk_behind(iommu, 0x10, 0);
+	mapped = swdev_remapper(iommu)->mapped;
+	put64(iommu->config, ~UINT64_C(0xfff));
+	assert_int_equal(device_find(iommu->vdev->name)->rebind(device_find(iommu->vdev->name)), 0);
+	assert_int_equal(swdev_remapper(iommu)->mapped, mapped);
+	write_and_read(dev);
+	put64(iommu->config, ~UINT64_C(0xffff));
+	assert_int_equal(device_find(iommu->vdev->name)->rebind(device_find(iommu->vdev->name)), 0);
+	assert_int_equal(count_in(host_console_text(), "endpoint 0x10 is cut off"), 1);
+	dev->quiet = true;
+	assert_int_not_equal(block_io(block_find(dev->vdev->name), BLOCK_READ, 0, memory, 512), 0);
+	dev->violations = 0;
+	pull_out(dev);
+	pull_out(iommu);
+}
+
+/* What is let go while there is none is not mapped by the next one. */
+static void let_go_meanwhile(void **state)
+{
+	struct swdev *iommu = plug_iommu(0), *dev = disk_behind(iommu, 0x10, 0);
+	unsigned mapped = swdev_remapper(iommu)->mapped;
+	dma_addr_t address = dma_map(&dev->vdev->dma, memory, 512, DMA_TO_DEVICE);
+
+	(void)state;
+	assert_true(address != DMA_ERROR);
+	assert_int_equal(swdev_remapper(iommu)->mapped, mapped + 1);
+	dev->quiet = true;
+	pull_out(iommu);
+	dma_unmap(&dev->vdev->dma, address, 512, DMA_TO_DEVICE);
+	iommu = plug_iommu(0);
+	swdev_behind(dev, iommu, 0x10);
+	assert_int_equal(swdev_remapper(iommu)->mapped, mapped);
+	dev->violations = 0;
+	pull_out(dev);
+	pull_out(iommu);
+}
+
 /* It answers no more: the mapping fails, bounded in time; a reset makes it well. */
 static void silent(void **state)
 {
@@ -247,8 +294,9 @@ static void silent(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(data),   cmocka_unit_test(whose), cmocka_unit_test(passes), cmocka_unit_test(faults),
-		cmocka_unit_test(resets), cmocka_unit_test(gone),  cmocka_unit_test(silent),
+		cmocka_unit_test(data),   cmocka_unit_test(whose),       cmocka_unit_test(passes),
+		cmocka_unit_test(faults), cmocka_unit_test(resets),      cmocka_unit_test(gone),
+		cmocka_unit_test(silent), cmocka_unit_test(other_pages), cmocka_unit_test(let_go_meanwhile),
 	};
 
 	swdev_machine(64u << 20);
