@@ -198,22 +198,30 @@ const struct acpi_header *acpi_table(const char *signature, unsigned index)
 	return NULL;
 }
 
-bool acpi_mentions(const char *text)
+bool acpi_has_aml(const struct acpi_header *table)
+{
+	return memcmp(table->signature, "DSDT", 4) == 0 || memcmp(table->signature, "SSDT", 4) == 0;
+}
+
+unsigned acpi_count(const uint8_t *at, const uint8_t *end, const char *text)
 {
 	size_t length = strlen(text);
+	unsigned count = 0;
 
-	for (unsigned i = 0; i < table_count; i++) {
-		const char *at = (const char *)(tables[i] + 1), *end = (const char *)tables[i] + tables[i]->length;
+	while ((at = memchr(at, text[0], (size_t)(end - at))) != NULL && (size_t)(end - at) >= length)
+		count += memcmp(at++, text, length) == 0;
+	return count;
+}
 
-		if (memcmp(tables[i]->signature, "DSDT", 4) != 0 && memcmp(tables[i]->signature, "SSDT", 4) != 0)
-			continue;
-		while ((at = memchr(at, text[0], (size_t)(end - at))) != NULL && (size_t)(end - at) >= length) {
-			if (memcmp(at, text, length) == 0)
-				return true;
-			at++;
-		}
-	}
-	return false;
+unsigned acpi_mentions(const char *text)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < table_count; i++)
+		if (acpi_has_aml(tables[i]))
+			count += acpi_count((const uint8_t *)(tables[i] + 1), (const uint8_t *)tables[i] + tables[i]->length,
+			                    text);
+	return count;
 }
 
 /* An AML integer as firmware writes the elements of _S5_: Zero, One, or a byte. */

@@ -2,8 +2,8 @@
  * virtio-mmio devices that ACPI's namespace tells of: those of id LNRO0005, each with its registers and its line as resources (QEMU's
  * microvm, Arm's virtual machines).
  *
- * The interpreter is started for them when a table has the id in its bytes, and not otherwise. What the command line told of before is not
- * told again.
+ * The interpreter is started for them when a table has the id in its bytes and says more of it than constants. What the command line told of
+ * before is not told again.
  */
 #include <stddef.h>
 
@@ -39,9 +39,20 @@ static void on_device(aml_device device, void *context)
 		log_warn("acpi: a " VIRTIO_MMIO " without registers or without a line, ignored");
 }
 
+static void on_plain(const struct acpi_plain *device)
+{
+	const struct mmio_slot slot = {.told_by = "ACPI",
+	                               .base = device->base,
+	                               .size = device->size,
+	                               .gsi = device->gsi,
+	                               .trigger = device->trigger};
+
+	mmio_slot_add(&slot, VIRTIO_MMIO);
+}
+
 static void acpi_scan(void)
 {
-	if (acpi_mentions(VIRTIO_MMIO) && aml_start())
+	if (!acpi_plain_devices(VIRTIO_MMIO, on_plain) && acpi_mentions(VIRTIO_MMIO) && aml_start())
 		aml_each(VIRTIO_MMIO, on_device, NULL);
 }
 

@@ -1,5 +1,5 @@
 /*
- * lib/acpi.c with any tables at all: an RSDP, a root table and a few more, cut from the input. The first byte says which of
+ * lib/acpi.c and lib/acpi_plain.c with any tables at all: an RSDP, a root table and a few more, cut from the input. The first byte says which of
  * their checksums are made right, as few inputs would pass them by themselves. Each table is memory of exactly its size, so the
  * sanitizer sees each byte read beyond it.
  */
@@ -41,6 +41,14 @@ static uint8_t *cut(const uint8_t **data, size_t *left, size_t size)
 	return piece;
 }
 
+static unsigned plain_devices;
+
+static void on_plain(const struct acpi_plain *device)
+{
+	plain_devices++;
+	assert(device->size && device->size <= UINT32_MAX && device->base <= UINT32_MAX);
+}
+
 static void look(void)
 {
 	static const char *const signatures[] = {"APIC", "FACP", "MCFG", "DSDT", "SSDT"};
@@ -58,6 +66,8 @@ static void look(void)
 		}
 	}
 	acpi_soft_off(sleep);
+	plain_devices = 0;
+	assert(acpi_plain_devices("LNRO0005", on_plain) ? plain_devices == acpi_mentions("LNRO0005") : !plain_devices);
 }
 
 static void run(const uint8_t *data, size_t size)
@@ -141,6 +151,11 @@ static void seeds(void)
 {
 	static const uint8_t s5[] = {0x10, 8, '\\', '_', 'S', '5', '_', 0x12, 6, 4, 0x0a, 5, 0x0a, 5, 0, 0};
 	static const uint8_t s5_short[] = {8, '_', 'S', '5', '_', 0x12, 0xc1, 0, 0, 0, 2, 1};
+	static const uint8_t plain[] = {0x10, 0x42, 0x04, '_', 'S', 'B',  '_', 0x5b, 0x82, 0x3a, 'V', 'R', '2',  '3',
+	                                8,    '_',  'H',  'I', 'D', 0x0d, 'L', 'N',  'R',  'O',  '0', '0', '0',  '5',
+	                                0,    8,    '_',  'U', 'I', 'D',  0,   8,    '_',  'C',  'R', 'S', 0x11, 0x1a,
+	                                0x0a, 0x17, 0x86, 9,   0,   1,    0,   0x2e, 0xb0, 0xfe, 0,   2,   0,    0,
+	                                0x89, 6,    0,    1,   1,   0x2f, 0,   0,    0,    0x79, 0};
 	static const uint8_t mcfg[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xb0, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0, 0, 0};
 	uint8_t fadt[112] = {[4] = 0, [5] = 0x20, [6] = 1}; /* DSDT at 12000h */
 
@@ -150,7 +165,7 @@ static void seeds(void)
 		put_table("DSDT", wide ? s5 : s5_short, wide ? sizeof(s5) : sizeof(s5_short));
 		put_table("MCFG", mcfg, sizeof(mcfg));
 		put_table("APIC", "\0\0\xe0\xfe\1\0\0\0\0\10\0\0\1\0\0\0", 16);
-		put_table("SSDT", "", 0);
+		put_table("SSDT", plain, wide ? sizeof(plain) : 0);
 		fuzz_seed(wide ? "xsdt" : "rsdt");
 	}
 	put_root(0, true);

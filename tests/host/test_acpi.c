@@ -1,5 +1,5 @@
 /*
- * lib/acpi.c: tables that are right, and tables that say anything.
+ * lib/acpi.c and lib/acpi_plain.c: tables that are right, and tables that say anything.
  *
  * Every table lies in malloc'ed memory of exactly its size, so that the address sanitizer sees each byte read beyond it.
  */
@@ -378,6 +378,126 @@ static void test_soft_off_elsewhere(void **state)
 	assert_int_equal(type[1], 1);
 }
 
+/* ---- plain devices ---- */
+
+/* QEMU's microvm: \_SB with a device of code, and one of two like this, whose parts lie at these bytes. */
+static const uint8_t device[] = {0x5b, 0x82, 0x42, 0x04, 'V', 'R', '2',  '3',  8,    '_',  'H',  'I',  'D',  0x0d,
+                                 'L',  'N',  'R',  'O',  '0', '0', '0',  '5',  0,    8,    '_',  'U',  'I',  'D',
+                                 0x0a, 0x17, 8,    '_',  'C', 'C', 'A',  1,    8,    '_',  'C',  'R',  'S',  0x11,
+                                 0x1a, 0x0a, 0x17, 0x86, 9,   0,   1,    0x00, 0x2e, 0xb0, 0xfe, 0x00, 0x02, 0,
+                                 0,    0x89, 6,    0,    1,   1,   0x2f, 0,    0,    0,    0x79, 0};
+enum {
+	NAME_AT = 4,
+	ID_AT = 14,
+	UID_AT = 24,
+	BUFFER_AT = 41,
+	SIZE_AT = 43,
+	TAG_AT = 45,
+	FLAGS_AT = 60,
+	COUNT_AT = 61,
+	END_AT = 66
+};
+static const uint8_t code[] = {0x5b, 0x82, 0x0e, 'G', 'E', 'D', '_', 0x14, 8, '_', 'E', 'V', 'T', 1, 0x70, 0x60};
+static const uint8_t soft[] = {0x10, 0x0e, '\\', 0, 8, '_', 'S', '5', '_', 0x12, 6, 4, 0x0a, 5, 0};
+
+static struct acpi_plain found[4];
+static unsigned found_count;
+
+static void on_plain(const struct acpi_plain *plain)
+{
+	assert_true(found_count < 4);
+	found[found_count++] = *plain;
+}
+
+/* A DSDT of these bytes in \_SB, with a device of code before and soft-off behind it, and an SSDT of other bytes. */
+static bool plain(const uint8_t *bytes, size_t size, const void *other, size_t other_size)
+{
+	static const uint64_t list[] = {0x10000, 0x30000};
+	size_t inside = 2 + 4 + sizeof(code) + size, length = 36 + 1 + inside + sizeof(soft);
+	uint8_t *table;
+
+	tear_down(NULL);
+	host_boot(1 << 20);
+	found_count = 0;
+	new_rsdp(RSDP_AT, 0x5000, 0);
+	new_root(0x5000, 4, list, 2);
+	table = new_table(0x10000, "FACP", 116);
+	put(table + 40, 0x20000, 4);
+	fix_sum(table, 116, 9);
+	table = new_table(0x20000, "DSDT", (uint32_t)length);
+	table[36] = 0x10;
+	table[37] = (uint8_t)(0x40 | (inside & 15));
+	table[38] = (uint8_t)(inside >> 4);
+	memcpy(table + 39, "_SB_", 4);
+	memcpy(table + 43, code, sizeof(code));
+	memcpy(table + 43 + sizeof(code), bytes, size);
+	memcpy(table + length - sizeof(soft), soft, sizeof(soft));
+	fix_sum(table, length, 9);
+	table = new_table(0x30000, "SSDT", (uint32_t)(36 + other_size));
+	memcpy(table + 36, other, other_size);
+	fix_sum(table, 36 + other_size, 9);
+	acpi_init(RSDP_AT);
+	return acpi_plain_devices("LNRO0005", on_plain);
+}
+
+static void test_plain(void **state)
+{
+	uint8_t two[2 * sizeof(device)];
+
+	(void)state;
+	memcpy(two, device, sizeof(device));
+	memcpy(two + sizeof(device), device, sizeof(device));
+	two[sizeof(device) + NAME_AT + 3] = '2';
+	two[sizeof(device) + TAG_AT + 5] = 0x2c; /* the address */
+	two[sizeof(device) + FLAGS_AT] = 7;
+	assert_true(plain(two, sizeof(two), "", 0));
+	assert_int_equal(found_count, 2);
+	assert_int_equal(found[0].base, 0xfeb02e00);
+	assert_int_equal(found[0].size, 0x200);
+	assert_int_equal(found[0].gsi, 0x2f);
+	assert_int_equal(found[0].trigger, IRQ_TRIGGER_LEVEL_HIGH);
+	assert_int_equal(found[1].base, 0xfeb02c00);
+	assert_int_equal(found[1].trigger, IRQ_TRIGGER_EDGE_LOW);
+	/* In the root of another table, too. */
+	assert_true(plain(two, sizeof(device), two + sizeof(device), sizeof(device)));
+	assert_int_equal(found_count, 2);
+	assert_false(plain(code, sizeof(code), "", 0)); /* there is none */
+}
+
+/* The interpreter's: what a name, a condition or code elsewhere may change, and what is not all constants. Nobody is told of any. */
+static void test_not_plain(void **state)
+{
+	static const uint8_t hides[] = {0x10, 0x10, 'V', 'R', '2', '3', 0x14, 9, '_', 'S', 'T', 'A', 0, 0xa4, 0, 0};
+	static const uint8_t condition[] = {0xa0, 2, 0};
+	static const uint8_t string[] = {8, 'A', 'B', 'C', 'D', 0x0d, 'L', 'N', 'R', 'O', '0', '0', '0', '5', 0};
+	static const struct {
+		uint8_t at, value;
+	} changes[] = {
+		{NAME_AT, 0x2e},      {NAME_AT, '^'},    {ID_AT - 1, 0x0e}, {UID_AT - 4 + 3, 'X'},
+		{UID_AT - 1, '_'},    {BUFFER_AT, 0x12}, {SIZE_AT, 0x0b},   {SIZE_AT + 1, 0x16},
+		{TAG_AT, 0x85},       {TAG_AT + 1, 8},   {TAG_AT + 2, 1},   {COUNT_AT, 2},
+		{COUNT_AT - 4, 0x86}, {END_AT, 0x78},    {2, 0x41},         {2, 0x43},
+	};
+	uint8_t bytes[sizeof(device) + sizeof(string)];
+
+	(void)state;
+	assert_true(plain(device, sizeof(device), "", 0));
+	for (unsigned i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+		memcpy(bytes, device, sizeof(device));
+		bytes[changes[i].at] = changes[i].value;
+		if (plain(bytes, sizeof(device), "", 0) || found_count)
+			fail_msg("byte %u as %#x", changes[i].at, changes[i].value);
+	}
+	assert_false(plain(device, sizeof(device), hides, sizeof(hides)));
+	assert_false(plain(device, sizeof(device), condition, sizeof(condition)));
+	assert_false(plain(device, sizeof(device), string, sizeof(string)));
+	assert_int_equal(found_count, 0);
+	/* Cut anywhere: never a byte beyond. */
+	for (unsigned length = 0; length < sizeof(device); length++)
+		assert_false(plain(code, sizeof(code), device, length));
+	assert_int_equal(found_count, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -392,6 +512,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_random, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_soft_off, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_soft_off_elsewhere, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_plain, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_not_plain, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

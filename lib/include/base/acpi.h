@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <arch/irq.h>
+
 struct acpi_header {
 	char signature[4];
 	uint32_t length; /* bytes, header included */
@@ -26,8 +28,23 @@ const struct acpi_header *acpi_table(const char *signature, unsigned index);
 #define ACPI_TABLES_MAX 64
 const struct acpi_header *acpi_table_at(unsigned index);
 
-/* Whether the tables with AML contain that text: what is not in them no interpreter finds. */
-bool acpi_mentions(const char *text);
+/* How often the tables with AML contain that text: what is not in them no interpreter finds. */
+unsigned acpi_mentions(const char *text);
+
+/* Whether it is one of these; and how often a part of one contains that text. */
+bool acpi_has_aml(const struct acpi_header *table);
+unsigned acpi_count(const uint8_t *at, const uint8_t *end, const char *text);
+
+/* A device of one range of memory and one interrupt line. */
+struct acpi_plain {
+	uint64_t base, size;
+	unsigned gsi;
+	enum irq_trigger trigger;
+};
+
+/* `found` for each device of that _HID, if all that the tables say of such devices is plain data. False: there are none, or it takes the
+ * interpreter to know; `found` has not run then. */
+bool acpi_plain_devices(const char *id, void (*found)(const struct acpi_plain *device));
 
 /* The sleep types of soft-off (S5) for the two power-management control registers, by the DSDT or an SSDT: "_S5" is a name
  * for constants there, which takes no interpreter, as the end may be a panic's. False: they name none. */
