@@ -11,6 +11,7 @@
 #include <base/page.h>
 #include <host.h>
 
+#include "check.h"
 #include "forged.h"
 
 #define sums_to_zero sums_to_zero_of_mptable
@@ -25,16 +26,6 @@
 
 #define PLACE 0x20000u
 #define EBDA 0x9fc00u
-
-static void fix_sum(uint8_t *table, size_t length, size_t at)
-{
-	uint8_t sum = 0;
-
-	table[at] = 0;
-	for (size_t i = 0; i < length; i++)
-		sum = (uint8_t)(sum + table[i]);
-	table[at] = (uint8_t)-sum;
-}
 
 static uint8_t rsdp[36], root[36 + 4], floating[1024], *table;
 

@@ -45,16 +45,6 @@ static void put(uint8_t *at, uint64_t value, unsigned bytes)
 		at[i] = (uint8_t)(value >> 8 * i);
 }
 
-static void fix_sum(uint8_t *memory, size_t size, size_t sum_at)
-{
-	uint8_t sum = 0;
-
-	memory[sum_at] = 0;
-	for (size_t i = 0; i < size; i++)
-		sum = (uint8_t)(sum + memory[i]);
-	memory[sum_at] = (uint8_t)-sum;
-}
-
 static uint8_t *new_table(uint64_t phys, const char *signature, uint32_t size)
 {
 	uint8_t *table = new_piece(phys, size);

@@ -36,16 +36,6 @@ static uint64_t read_ecam(void *context, uint64_t offset, unsigned width)
 
 static struct host_region ecam_region = {.base = ECAM_AT, .size = 2 << 20, .read = read_ecam};
 
-static void fix_sum(uint8_t *memory, size_t size, size_t sum_at)
-{
-	uint8_t sum = 0;
-
-	memory[sum_at] = 0;
-	for (size_t i = 0; i < size; i++)
-		sum = (uint8_t)(sum + memory[i]);
-	memory[sum_at] = (uint8_t)-sum;
-}
-
 static void put(uint8_t *at, uint64_t value, unsigned bytes)
 {
 	for (unsigned i = 0; i < bytes; i++)

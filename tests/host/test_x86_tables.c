@@ -30,16 +30,6 @@ static void put(const void *bytes, size_t count)
 
 #define entry(...) put((const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}))
 
-static void fix_sum(uint8_t *at, size_t size, size_t sum_at)
-{
-	uint8_t sum = 0;
-
-	at[sum_at] = 0;
-	for (size_t i = 0; i < size; i++)
-		sum = (uint8_t)(sum + at[i]);
-	at[sum_at] = (uint8_t)-sum;
-}
-
 static void cpu(uint32_t id, bool x2apic, bool enabled)
 {
 	if (x2apic)
