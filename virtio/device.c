@@ -433,6 +433,8 @@ int virtio_device_rebind(struct virtio_device *vdev)
 {
 	if (vdev->lost)
 		return -ENODEV;
+	if (vdev->state != VIRTIO_RUNNING && vdev->state != VIRTIO_FAILED)
+		return -EBUSY; /* it is on its way up or down, further up the stack */
 	detach(vdev);
 	return attach(vdev);
 }

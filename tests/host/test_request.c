@@ -508,9 +508,23 @@ static void no_room(void **state)
 	assert_int_equal(items[5].ends, 0);
 }
 
+static struct swdev *meddled;
+
+static void meddle(struct timer *timer)
+{
+	struct device_info *info = device_find(meddled->vdev->name);
+
+	(void)timer;
+	assert_int_equal(info->rebind(info), -EBUSY);
+	assert_int_equal(info->reset(info), -ENODEV);
+	meddled = NULL;
+	device.holds = false;
+}
+
 static void call_at_the_start(void **state)
 {
 	struct swdev *dev = make(0);
+	struct timer timer = {0};
 
 	(void)state;
 	ask_in_start = true;
@@ -526,6 +540,19 @@ static void call_at_the_start(void **state)
 	assert_string_equal(dev->vdev->reason, "no answer at the start");
 	assert_true(items[0].request.over); /* by stop() */
 	assert_int_equal(swdev_unplug(dev), 0);
+
+	/* Whoever has a turn meanwhile does not take it from its driver. */
+	dev = make(0);
+	plug(dev);
+	ask_in_start = device.holds = true;
+	meddled = dev;
+	timer_start(&timer, clock_ns() + SECOND / 10, meddle);
+	swdev_needs_reset(dev);
+	loop_sleep(2 * SECOND);
+	assert_null(meddled);
+	assert_int_equal(start_status, -ETIMEDOUT);
+	assert_int_equal(device_find(dev->vdev->name)->rebind(device_find(dev->vdev->name)), 0);
+	pull_out(dev);
 
 	/* It breaks: nobody waits until the time is up. */
 	for (unsigned packed = 0; packed < 2; packed++) {
