@@ -2,7 +2,6 @@
 
 import io
 import struct
-import subprocess
 import tarfile
 import zlib
 
@@ -10,7 +9,7 @@ import pytest
 
 from direct import BZIMAGE, Direct, INITRD, KERNEL, RAM, RESERVED
 from test_boot import SLOTS, fat
-from vm import FAILED, FIRMWARE_TIMEOUT, FromDisk, IMAGE, OVMF, VM
+from vm import FAILED, FIRMWARE_TIMEOUT, FromDisk, IMAGE, OVMF
 
 FILES = {
     "etc/motd": b"welcome aboard\nsecond line\n",
