@@ -52,7 +52,7 @@ static void on_plain(const struct acpi_plain *device)
 
 static void acpi_scan(void)
 {
-	if (!acpi_plain_devices(VIRTIO_MMIO, on_plain) && acpi_mentions(VIRTIO_MMIO) && aml_start())
+	if (acpi_mentions(VIRTIO_MMIO) && !acpi_plain_devices(VIRTIO_MMIO, on_plain) && aml_start())
 		aml_each(VIRTIO_MMIO, on_device, NULL);
 }
 

@@ -177,7 +177,10 @@ def write(results, docs):
     if lost:
         text += ["Frames lost on the way to the program, over all rounds: " + ", ".join(f"{guest} {count}" for guest, count in lost.items()) + ".", ""]
     text += section("Boot", boot_table(results), "The disk and the card are at DRIVER_OK by then. \"One character\" is a kernel that writes one to the "
-                    "serial port and ends: what is QEMU's and the firmware's.")
+                    "serial port and ends: what is QEMU's and the firmware's. What Vireo takes more is QEMU 7.2 translating code that runs "
+                    "once: on a microvm 1,600 blocks of 8,000 guest instructions, which took 75 of the 82 million host instructions "
+                    "(counted by callgrind) that the virtual CPU's thread executed more than for one character; of the rest, 0.3 ms are "
+                    "the clock's calibration. On q35 9 million are 15 rebuilds of QEMU's memory map, as BARs are sized with decoding off.")
     text += section("Work for each operation", instruction_table(results), "Instructions as a QEMU plugin counts them, interrupts included and sleep "
                     "not; notifications and interrupts as QEMU's trace does; `ioeventfd=off`, so that the device acts at once.")
     text += section("Where the time goes", profile_table(results), "`perf record` on all threads of QEMU while Vireo runs. What is not guest code is "
