@@ -9,11 +9,63 @@
 
 #include <virtio/burst.h>
 
+unsigned virtq_span(struct virtq *vq, unsigned count, bool writable, struct virtq_span *span)
+{
+	struct virtq_ring *q = virtq_ring_of(vq);
+
+	if (unlikely(!q->in_turn || vq->closed))
+		return 0;
+	count = MIN(count, vq->free_count);
+	return vq->packed ? packed_span(q, count, writable, span) : split_span(q, count, writable, span);
+}
+
+void virtq_span_end(struct virtq *vq, unsigned count)
+{
+	struct virtq_ring *q = virtq_ring_of(vq);
+
+	if (vq->packed)
+		packed_span_end(q, count);
+	else
+		split_span_end(q, count);
+}
+
+/* What its length may be, and for virtq_add_again(). */
+static void keep(const struct virtq_ring *q, struct virtq_slot *slot, const struct virtq_buf *buf)
+{
+	const uint16_t id = (uint16_t)(slot - q->vq.slots);
+
+	slot->writable = buf->len;
+	q->copies[id] = (struct pvirtq_desc){.addr = cpu_to_le64(mmu_virt_to_phys(buf->addr)),
+	                                     .len = cpu_to_le32(buf->len),
+	                                     .id = cpu_to_le16(id)};
+}
+
+static unsigned add_in_turn(struct virtq_ring *q, void *const tokens[], const struct virtq_buf bufs[], unsigned count,
+                            bool writable)
+{
+	struct virtq_span span;
+	unsigned done = 0;
+
+	for (unsigned run; (run = virtq_span(&q->vq, count - done, writable, &span)); done += run) {
+		for (size_t i = 0; i < run; i++) {
+			const struct virtq_buf *buf = &bufs[done + i];
+
+			if (writable)
+				keep(q, &span.slot[i], buf);
+			virtq_span_put(&span, i, buf->addr, buf->len, tokens[done + i], q->vq.packed);
+		}
+		virtq_span_end(&q->vq, run);
+	}
+	return done;
+}
+
 unsigned virtq_add_burst(struct virtq *vq, void *const tokens[], const struct virtq_buf bufs[], unsigned count, bool writable)
 {
 	struct virtq_ring *q = virtq_ring_of(vq);
 	unsigned i = 0;
 
+	if (likely(q->in_turn && !vq->closed))
+		return add_in_turn(q, tokens, bufs, count, writable);
 	if (likely(q->plain)) {
 		if (unlikely(vq->closed))
 			return 0;
@@ -45,19 +97,25 @@ unsigned virtq_add_again(struct virtq *vq, void *const tokens[], unsigned count)
 	return done;
 }
 
-unsigned virtq_harvest_burst(struct virtq *vq, void *tokens[], uint32_t lens[], unsigned count)
+[[gnu::noinline]] static unsigned harvest_singly(struct virtq *vq, void *tokens[], uint32_t lens[], unsigned count)
 {
-	struct virtq_ring *q = virtq_ring_of(vq);
 	unsigned i = 0;
 
-	if (unlikely(vq->broken))
-		return 0;
-	if (likely(q->plain))
-		return vq->packed ? packed_harvest_burst(q, tokens, lens, count) : split_harvest_burst(q, tokens, lens, count);
 	for (uint32_t len; i < count && (tokens[i] = virtq_harvest(vq, &len)); i++)
 		if (lens)
 			lens[i] = len;
 	return i;
+}
+
+unsigned virtq_harvest_burst(struct virtq *vq, void *tokens[], uint32_t lens[], unsigned count)
+{
+	struct virtq_ring *q = virtq_ring_of(vq);
+
+	if (unlikely(vq->broken || !count))
+		return 0;
+	if (unlikely(!q->plain))
+		return harvest_singly(vq, tokens, lens, count);
+	return vq->packed ? packed_harvest_burst(q, tokens, lens, count) : split_harvest_burst(q, tokens, lens, count);
 }
 
 void virtq_leave_turn(struct virtq_ring *q)

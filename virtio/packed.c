@@ -181,10 +181,6 @@ void packed_add_burst(struct virtq_ring *q, void *const tokens[], const struct v
 	uint64_t flags;
 	size_t at, slot, i = 0;
 
-	if (likely(q->in_turn)) {
-		packed_add_in_turn(q, tokens, bufs, count, writable);
-		return;
-	}
 	if (count && !q->added) { /* its flags wait for the kick */
 		(void)packed_add(q, bufs, !writable, 1, bufs->len & all_or_none, tokens[0]);
 		i = 1;
@@ -355,19 +351,26 @@ void *packed_harvest(struct virtq_ring *q, uint32_t *len)
 	return i;
 }
 
+/* Apart: that there is nothing is found out often, and cheaply. */
+[[gnu::noinline]] static unsigned harvest_out_of_turn(struct virtq_ring *q, void *tokens[], uint32_t lens[], unsigned count)
+{
+	return harvest_plain(q, (struct virtq_harvest_to){.tokens = tokens, .lens = lens}, count);
+}
+
 unsigned packed_harvest_burst(struct virtq_ring *q, void *tokens[], uint32_t lens[], unsigned count)
 {
-	for (unsigned look = 0; likely(q->in_turn && available(q)) && look < 2; look++) {
-		const unsigned end = MIN(count, available(q));
-		unsigned done = packed_harvest_in_turn(q, tokens, lens, end);
+	if (likely(q->in_turn)) {
+		const unsigned in_flight = available(q);
+		unsigned done;
 
-		/* What is used and was not taken came just now, which a second look shows, or came out of turn. */
-		if (done || !more_used(q))
+		if (!in_flight || !more_used(q))
+			return 0;
+		done = packed_harvest_in_turn(q, tokens, lens, MIN(count, in_flight));
+		if (likely(done))
 			return done;
-		if (look)
-			virtq_leave_turn(q);
+		virtq_leave_turn(q);
 	}
-	return harvest_plain(q, (struct virtq_harvest_to){.tokens = tokens, .lens = lens}, count);
+	return harvest_out_of_turn(q, tokens, lens, count);
 }
 
 unsigned packed_harvest_framed(struct virtq_ring *q, struct virtq_used_request used[], unsigned count)

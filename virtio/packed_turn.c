@@ -5,9 +5,9 @@
 #include <virtio/burst.h>
 
 /* `run` more are available, up to the ring's end at most. */
-static inline void step_avail(struct virtq_ring *q, size_t run)
+void packed_span_end(struct virtq_ring *q, unsigned run)
 {
-	q->packed.next_avail = (uint32_t)(q->packed.next_avail + run);
+	q->packed.next_avail += run;
 	if (q->packed.next_avail == q->vq.size) {
 		q->packed.next_avail = 0;
 		q->packed.avail_bits ^= PACKED_BOTH;
@@ -33,55 +33,16 @@ static inline struct turn_flags flags_in_turn(struct virtq_ring *q, bool writabl
 	return (struct turn_flags){packed_avail_wrap(q) ? 0 : PACKED_BOTH, flags};
 }
 
-static inline bool add_one_in_turn(struct pvirtq_desc *desc, struct virtq_slot *slot, struct pvirtq_desc *copy,
-                                   const struct virtq_buf *buf, void *token, uint32_t id_and_flags, bool writable)
+unsigned packed_span(struct virtq_ring *q, unsigned count, bool writable, struct virtq_span *span)
 {
-	const le64 addr = cpu_to_le64(mmu_virt_to_phys(buf->addr));
-	const le32 len = cpu_to_le32(buf->len);
+	const size_t at = q->packed.next_avail;
+	const struct turn_flags flags = flags_in_turn(q, writable);
 
-	desc->addr = addr;
-	desc->len = len;
-	WRITE_ONCE(desc->halves[1], cpu_to_le32(id_and_flags)); /* to join it with the length takes longer than this store */
-	slot->token = token;
-	if (writable) {
-		slot->writable = buf->len;
-		*copy = (struct pvirtq_desc){.addr = addr, .len = len, .id = cpu_to_le16((uint16_t)id_and_flags)};
-	}
-	return true;
-}
-
-[[gnu::always_inline]] static inline void add_in_turn(struct virtq_ring *q, void *const tokens[], const struct virtq_buf bufs[],
-                                                      size_t count, const bool writable)
-{
-	while (count) {
-		const size_t at = q->packed.next_avail, run = MIN(count, q->vq.size - at); /* not past the ring's end */
-		const struct turn_flags flags = flags_in_turn(q, writable);
-		const uint32_t others = (uint32_t)at | flags.others << 16;
-		struct pvirtq_desc *desc = &q->packed.desc[at], *copies = &q->copies[at];
-		struct virtq_slot *slot = &q->vq.slots[at];
-		uint32_t next = (uint32_t)at | flags.first << 16;
-		size_t i = 0;
-
-#define ADD(j)                                                                                                                   \
-	add_one_in_turn(&desc[j], &slot[j], &copies[j], &bufs[j], tokens[j], (j) == i ? next : others + (uint32_t)(j), writable)
-		for (; i + 4 <= run; i += 4, next = others + (uint32_t)i)
-			(void)FOUR(ADD, i);
-		for (; i < run; i++, next = others + (uint32_t)i)
-			(void)ADD(i);
-#undef ADD
-		tokens += run;
-		bufs += run;
-		count -= run;
-		step_avail(q, run);
-	}
-}
-
-void packed_add_in_turn(struct virtq_ring *q, void *const tokens[], const struct virtq_buf bufs[], unsigned count, bool writable)
-{
-	if (writable)
-		add_in_turn(q, tokens, bufs, count, true);
-	else
-		add_in_turn(q, tokens, bufs, count, false);
+	span->entry = (void *)&q->packed.desc[at];
+	span->slot = &q->vq.slots[at];
+	span->bits = (uint64_t)at << 32 | (uint64_t)flags.first << 48;
+	span->next = (uint64_t)(at + 1) << 32 | (uint64_t)flags.others << 48;
+	return MIN(count, q->vq.size - (unsigned)at);
 }
 
 static inline bool add_one_again(struct pvirtq_desc *desc, const struct virtq_slot *slot, const struct pvirtq_desc *copy,
@@ -113,7 +74,7 @@ unsigned packed_add_again(struct virtq_ring *q, void *const tokens[], unsigned c
 	for (; i < count && AGAIN(i); i++)
 		next = others;
 #undef AGAIN
-	step_avail(q, i);
+	packed_span_end(q, (unsigned)i);
 	return (unsigned)i;
 }
 

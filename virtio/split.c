@@ -155,10 +155,6 @@ void split_add_burst(struct virtq_ring *q, void *const tokens[], const struct vi
 
 	q->vq.free_count = (uint16_t)(q->vq.free_count - count);
 	q->added = (uint16_t)(q->added + count);
-	if (likely(q->in_turn)) {
-		split_add_in_turn(q, tokens, bufs, count, writable);
-		return;
-	}
 	for (size_t i = 0; i < count; i++) {
 		struct virtq_slot *s = &slots[slot];
 		uint32_t len = bufs[i].len;
@@ -283,18 +279,27 @@ void *split_harvest(struct virtq_ring *q, uint32_t *len)
 	return i;
 }
 
+/* Apart: that there is nothing is found out often, and cheaply. */
+[[gnu::noinline]] static unsigned harvest_out_of_turn(struct virtq_ring *q, void *tokens[], uint32_t lens[], unsigned count)
+{
+	return harvest_plain(q, (struct virtq_harvest_to){.tokens = tokens, .lens = lens}, count);
+}
+
 unsigned split_harvest_burst(struct virtq_ring *q, void *tokens[], uint32_t lens[], unsigned count)
 {
 	if (likely(q->in_turn)) {
-		const unsigned used = used_now(q),
-			       end = MIN(MIN(count, used), q->vq.size - (q->split.last_used & (q->vq.size - 1u)));
-		unsigned done = split_harvest_in_turn(q, tokens, lens, end);
+		const unsigned used = used_now(q);
+		unsigned done;
 
-		if (done || !end)
+		if (!used)
+			return 0;
+		done = split_harvest_in_turn(q, tokens, lens,
+		                             MIN(MIN(count, used), q->vq.size - (q->split.last_used & (q->vq.size - 1u))));
+		if (likely(done))
 			return done;
 		virtq_leave_turn(q);
 	}
-	return harvest_plain(q, (struct virtq_harvest_to){.tokens = tokens, .lens = lens}, count);
+	return harvest_out_of_turn(q, tokens, lens, count);
 }
 
 unsigned split_harvest_framed(struct virtq_ring *q, struct virtq_used_request used[], unsigned count)

@@ -4,48 +4,22 @@
  */
 #include <virtio/burst.h>
 
-static inline bool add_one_in_turn(struct virtq_desc *desc, struct virtq_slot *slot, const struct virtq_buf *buf, void *token,
-                                   bool writable)
+unsigned split_span(const struct virtq_ring *q, unsigned count, bool writable, struct virtq_span *span)
 {
-	uint32_t len = buf->len;
+	const size_t at = q->split.avail_idx & (q->vq.size - 1u);
 
-	split_write_desc(desc, mmu_virt_to_phys(buf->addr), len, writable ? VIRTQ_DESC_F_WRITE : 0, 0);
-	slot->token = token;
-	if (writable)
-		slot->writable = len;
-	return true;
+	span->entry = (void *)&q->split.desc[at];
+	span->slot = &q->vq.slots[at];
+	span->bits = writable ? (uint64_t)VIRTQ_DESC_F_WRITE << 32 : 0;
+	return MIN(count, q->vq.size - (unsigned)at);
 }
 
-[[gnu::always_inline]] static inline void add_in_turn(struct virtq_ring *q, void *const tokens[], const struct virtq_buf bufs[],
-                                                      size_t count, const bool writable)
+void split_span_end(struct virtq_ring *q, unsigned count)
 {
-	while (count) {
-		const size_t at = q->split.avail_idx & (q->vq.size - 1u),
-			     run = MIN(count, q->vq.size - at); /* not past its end */
-		struct virtq_desc *desc = &q->split.desc[at];
-		struct virtq_slot *slot = &q->vq.slots[at];
-		size_t i = 0;
-
-#define ADD(i) add_one_in_turn(&desc[i], &slot[i], &bufs[i], tokens[i], writable)
-		for (; i + 4 <= run; i += 4)
-			(void)FOUR(ADD, i);
-		for (; i < run; i++)
-			(void)ADD(i);
-#undef ADD
-		tokens += run;
-		bufs += run;
-		count -= run;
-		q->split.avail_idx = (uint16_t)(q->split.avail_idx + run);
-	}
+	q->split.avail_idx = (uint16_t)(q->split.avail_idx + count);
 	q->vq.free_head = q->split.avail_idx & (q->vq.size - 1u);
-}
-
-void split_add_in_turn(struct virtq_ring *q, void *const tokens[], const struct virtq_buf bufs[], unsigned count, bool writable)
-{
-	if (writable)
-		add_in_turn(q, tokens, bufs, count, true);
-	else
-		add_in_turn(q, tokens, bufs, count, false);
+	q->vq.free_count = (uint16_t)(q->vq.free_count - count);
+	q->added = (uint16_t)(q->added + count);
 }
 
 unsigned split_add_again(struct virtq_ring *q, void *const tokens[], unsigned count)
@@ -61,10 +35,7 @@ unsigned split_add_again(struct virtq_ring *q, void *const tokens[], unsigned co
 	while (i < count && AGAIN(i))
 		i++;
 #undef AGAIN
-	q->split.avail_idx = (uint16_t)(q->split.avail_idx + i);
-	q->vq.free_head = q->split.avail_idx & (q->vq.size - 1u);
-	q->vq.free_count = (uint16_t)(q->vq.free_count - i);
-	q->added = (uint16_t)(q->added + i);
+	split_span_end(q, (unsigned)i);
 	return (unsigned)i;
 }
 

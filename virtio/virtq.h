@@ -85,6 +85,43 @@ struct virtq {
  * Make bufs[i] available under tokens[i] (no NULL among them, no length 0), all device-writable or all device-readable. Returns how many:
  * fewer than `count` when there is no room for more now, 0 when broken, too. */
 unsigned virtq_add_burst(struct virtq *vq, void *const tokens[], const struct virtq_buf bufs[], unsigned count, bool writable);
+/* The same again, for a driver that makes up each buffer when its turn comes, in a queue whose requests are used in turn: the next places of
+ * the ring, side by side. Fill them from the front and say how many of them it were, before anything else is done with the queue. Gives how
+ * many there are, at most `count`; 0: no room now, broken, or not in turn, which virtq_add() does. Device-readable buffers only: what else is to
+ * be kept of writable ones, virtq_add_burst() knows. */
+struct virtq_span {
+	struct virtq_entry *entry;
+	struct virtq_slot *slot;
+	uint64_t bits, next; /* what an entry has above its length, and, packed, what the one behind it has */
+};
+unsigned virtq_span(struct virtq *vq, unsigned count, bool writable, struct virtq_span *span);
+void virtq_span_end(struct virtq *vq, unsigned count);
+
+static inline void virtq_span_put(struct virtq_span *span, size_t i, const void *addr, uint64_t len, void *token, bool packed)
+{
+	span->entry[i].addr = cpu_to_le64(mmu_virt_to_phys(addr));
+	WRITE_ONCE(span->entry[i].rest, cpu_to_le64(span->bits + len));
+	span->slot[i].token = token;
+	if (packed) {
+		span->bits = span->next;
+		span->next += UINT64_C(1) << 32; /* the id */
+	}
+}
+
+/* Each buffer that is put is so many bytes longer than it says. */
+static inline void virtq_span_longer(struct virtq_span *span, uint32_t bytes)
+{
+	span->bits += bytes;
+	span->next += bytes;
+}
+
+/* Go on behind the first `count`. */
+static inline void virtq_span_step(struct virtq_span *span, size_t count)
+{
+	span->entry += count;
+	span->slot += count;
+}
+
 /* The same for buffers that are as they were when they were last here: those tokens, from the front, that had in this order the places in the
  * ring that come next are available again, at next to no cost. Returns how many; the others are virtq_add_burst()'s. */
 unsigned virtq_add_again(struct virtq *vq, void *const tokens[], unsigned count);

@@ -129,40 +129,58 @@ static int tx_add(struct net_pair *pair, struct net_buf *buf)
 	return error;
 }
 
-/* A frame in one piece and without an offload: a descriptor, header and frame. */
-static inline bool tx_plain_one(const struct net_buf *buf, struct virtq_buf *to, uint32_t header, uint32_t most, uint32_t *length)
+/* A frame in one piece and without an offload is a descriptor, header and frame, in the place `i`. False: it is none. */
+static inline bool tx_put(struct virtq_span *span, size_t i, struct net_buf *buf, uint32_t header, uint32_t most, uint64_t *bytes,
+                          const bool packed)
 {
 	uint8_t *data = buf->data;
+	uint64_t length;
 
-	*length = net_buf_plain_length(buf, most);
-	if (unlikely(buf->more || !*length))
+	if (unlikely(!net_buf_plain(buf, most, &length)))
 		return false;
 	clear_plain_header(data);
-	*to = (struct virtq_buf){data - header, *length + header};
+	virtq_span_put(span, i, data - header, length, buf, packed);
+	*bytes += length;
 	return true;
 }
 
-/* As many such from the front as there are. Gives how many were taken. */
-static unsigned tx_add_plain(struct net_pair *pair, struct net_buf **bufs, unsigned count)
+/* As many such from the front as there are, four at a time, then one by one. Gives how many. */
+[[gnu::always_inline]] static inline unsigned tx_put_all(struct net_pair *pair, struct virtq_span span, struct net_buf **bufs,
+                                                         const unsigned room, const bool packed)
 {
 	const uint32_t header = pair->net->header, most = pair->net->tx_plain_max;
-	struct virtq_buf wire[BURST];
-	uint32_t length[4], bytes = 0;
-	size_t i = 0;
+	uint64_t bytes = 0;
+	unsigned left = room;
 
-	count = MIN(count, MIN(BURST, virtq_room(pair->tx)));
-#define PLAIN(j) tx_plain_one(bufs[j], &wire[j], header, most, &length[(j)-i])
-	for (; i + 4 <= count && FOUR(PLAIN, i); i += 4)
-		bytes += length[0] + length[1] + length[2] + length[3];
-	for (; i < count && PLAIN(i); i++)
-		bytes += length[0];
-#undef PLAIN
-	if (!i)
-		return 0;
-	count = virtq_add_burst(pair->tx, (void *const *)bufs, wire, (unsigned)i, false);
-	while (unlikely(i > count))
-		bytes -= bufs[--i]->length;
+	virtq_span_longer(&span, header);
+#define PUT(i) tx_put(&span, i, bufs[i], header, most, &bytes, packed)
+	for (; left >= 4; left -= 4, bufs += 4, virtq_span_step(&span, 4)) {
+		const struct virtq_span span_before = span;
+		const uint64_t bytes_before = bytes;
+
+		if (!FOUR(PUT, 0)) {
+			span = span_before;
+			bytes = bytes_before;
+			break;
+		}
+	}
+	for (; left && PUT(0); left--, bufs++)
+		virtq_span_step(&span, 1);
+#undef PUT
 	pair->counters.tx_bytes += bytes;
+	return room - left;
+}
+
+/* A loop for each layout, with registers enough. 0 also where the device uses frames out of turn: one by one, then. */
+[[gnu::noinline]] static unsigned tx_add_plain(struct net_pair *pair, struct net_buf **bufs, unsigned count)
+{
+	struct virtq_span span;
+
+	count = virtq_span(pair->tx, count, false, &span);
+	if (unlikely(!count))
+		return 0;
+	count = pair->tx->packed ? tx_put_all(pair, span, bufs, count, true) : tx_put_all(pair, span, bufs, count, false);
+	virtq_span_end(pair->tx, count);
 	return count;
 }
 

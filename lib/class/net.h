@@ -53,18 +53,16 @@ struct net_buf {
 
 static inline bool net_offload_any(const struct net_offload *offload) { return offload->flags | offload->gso; }
 
-/* The length of a buffer without an offload, if it is 1 to `most`; else 0: one comparison of all at once, little-endian. 0 also for a hint at the
- * length of headers alone. */
-static inline uint32_t net_buf_plain_length(const struct net_buf *buf, uint32_t most)
+/* Whether a frame is one buffer without an offload, of 1 to `most` bytes (fewer than any address): one comparison of all that, little-endian.
+ * False also for a hint at the length of headers alone. */
+static inline bool net_buf_plain(const struct net_buf *buf, uint32_t most, uint64_t *length)
 {
-	uint64_t all;
-
 	_Static_assert(offsetof(struct net_buf, offload) == offsetof(struct net_buf, length) + 4 &&
 	                       offsetof(struct net_offload, headers) == 2,
 	               "length, flags, gso and headers are neighbours");
 	_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the length is the lower half");
-	__builtin_memcpy(&all, &buf->length, sizeof(all));
-	return all - 1 < most ? (uint32_t)all : 0;
+	__builtin_memcpy(length, &buf->length, sizeof(*length));
+	return ((*length - 1) | (uintptr_t)buf->more) < most;
 }
 
 /* Buffers of NET_BUF_BYTES each, `count` of them, from page_alloc_uncleared(). NULL: no memory. A pool belongs to one CPU: its buffers
