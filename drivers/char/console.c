@@ -70,6 +70,7 @@ struct console {
 	struct virtq_buf order_buf;
 	struct virtio_console_control order_message;
 	bool sending, device_ready_due, settled;
+	struct console_port *readied; /* whose PORT_READY is under way, or NULL */
 	struct event tell;
 	struct timer tidy;
 	unsigned port_count;
@@ -101,6 +102,7 @@ static void run_tell(struct event *event)
 	for (struct console_port *port = console->ports; port < console->ports + console->port_count; port++) {
 		if (port->ready_due) {
 			port->ready_due = false;
+			console->readied = port;
 			send(console, port->id, PORT_READY, port->state == PORT_PRESENT);
 			return;
 		}
@@ -119,10 +121,17 @@ void console_tell(struct console *console) { event_mark(&console->tell); }
 static void sent(struct virtio_request *order)
 {
 	struct console *console = order->context;
+	struct console_port *port = console->readied;
 
 	console->sending = false;
+	console->readied = NULL;
 	if (!console->reports.vq)
 		return;
+	/* Not when it went meanwhile, or came back: there is another PORT_READY then. */
+	if (port && port->state == PORT_PRESENT && !port->ready_due) {
+		port->ready = true;
+		console_port_go_on(port);
+	}
 	event_mark(&console->reports.vq->event);
 	console_tell(console);
 }
@@ -343,7 +352,7 @@ static int start(struct virtio_device *vdev)
 	for (unsigned i = 0; i < vdev->queue_count; i++)
 		queue_refill(vdev, vdev->queues[i]);
 	if (!console->multiport) {
-		console->ports[0].device.console = console->ports[0].device.open = true;
+		console->ports[0].device.console = console->ports[0].device.open = console->ports[0].ready = true;
 		console_port_add(&console->ports[0]);
 	}
 	virtio_driver_ok(vdev);
@@ -383,7 +392,7 @@ static void stop(struct virtio_device *vdev)
 		struct console_port *port = &console->ports[i];
 
 		port->state = port->device.node.listed ? PORT_AWAITED : PORT_ABSENT;
-		port->device.peer_open = port->ready_due = port->open_due = false;
+		port->device.peer_open = port->ready = port->ready_due = port->open_due = false;
 	}
 }
 

@@ -37,6 +37,7 @@ struct console_port {
 	struct virtq *rx, *tx; /* NULL while stopped */
 
 	bool ready_due, open_due; /* control messages: PORT_READY, PORT_OPEN */
+	bool ready;               /* the device has read the first: output may follow */
 
 	unsigned empty_turns;
 	struct console_rx *filled, **filled_tail;

@@ -105,7 +105,7 @@ static bool may_send(const struct console_port *port)
 {
 	const struct char_device *device = &port->device;
 
-	return port->tx && port->state == PORT_PRESENT && !port->cut && (device->console || (device->open && device->peer_open));
+	return port->tx && port->ready && !port->cut && (device->console || (device->open && device->peer_open));
 }
 
 static void pump(struct console_port *port)
@@ -240,7 +240,7 @@ void console_port_gone(struct console_port *port)
 	struct char_device *device = &port->device;
 
 	port->state = PORT_ABSENT;
-	port->ready_due = port->open_due = false;
+	port->ready = port->ready_due = port->open_due = false;
 	class_remove(&char_devices, &device->node);
 	device->open = device->peer_open = device->console = false;
 	device->columns = device->rows = 0;

@@ -296,6 +296,24 @@ static void reset(void **state)
 	unplug(dev);
 }
 
+/* The software device knows which came first: PORT_READY, or what a console had to say from before the reset. */
+static void output_over_a_reset(void **state)
+{
+	static struct char_request requests[40]; /* more than its queue takes */
+	struct swdev *dev = plug(0);
+
+	(void)state;
+	ended = 0;
+	for (unsigned i = 0; i < ARRAY_SIZE(requests); i++) {
+		requests[i] = (struct char_request){.memory = memory, .length = 100, .done = done};
+		char_submit(find("console0"), &requests[i]);
+	}
+	assert_int_equal(dev->vdev->info.reset(&dev->vdev->info), 0);
+	loop_sleep(MOMENT_NS);
+	assert_true(ended == ARRAY_SIZE(requests) && last_status == 0);
+	unplug(dev);
+}
+
 static void each_queue_reset(void **state)
 {
 	(void)state;
@@ -388,12 +406,13 @@ static void no_memory_for_a_port(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(announced_ports),  cmocka_unit_test(both_ways_at_once),
-		cmocka_unit_test(open_and_closed),  cmocka_unit_test(come_and_go),
-		cmocka_unit_test(output_kept),      cmocka_unit_test(used_after_removal),
-		cmocka_unit_test(size_of_each),     cmocka_unit_test(reset),
-		cmocka_unit_test(each_queue_reset), cmocka_unit_test(no_message_is_dropped),
-		cmocka_unit_test(long_name),        cmocka_unit_test(no_memory_for_a_port),
+		cmocka_unit_test(announced_ports),       cmocka_unit_test(both_ways_at_once),
+		cmocka_unit_test(open_and_closed),       cmocka_unit_test(come_and_go),
+		cmocka_unit_test(output_kept),           cmocka_unit_test(used_after_removal),
+		cmocka_unit_test(size_of_each),          cmocka_unit_test(reset),
+		cmocka_unit_test(output_over_a_reset),   cmocka_unit_test(each_queue_reset),
+		cmocka_unit_test(no_message_is_dropped), cmocka_unit_test(long_name),
+		cmocka_unit_test(no_memory_for_a_port),
 	};
 
 	swdev_machine(64u << 20);
