@@ -152,14 +152,10 @@ static inline size_t hold_first(struct virtq_ring *q, size_t id)
 	return q->vq.slots[id].next;
 }
 
-void packed_enter(struct virtq_ring *q)
+/* Apart: one request at a time is worth a short way. */
+[[gnu::noinline]] static void enter_others(struct virtq_ring *q, size_t id, unsigned count)
 {
-	const bool first = !q->added;
-	size_t id = q->vq.first_staged;
-
-	if (first)
-		id = hold_first(q, id);
-	for (unsigned left = q->vq.staged - first; left; left--) {
+	for (; count; count--) {
 		struct pvirtq_desc *desc = &q->packed.desc[q->packed.next_avail];
 
 		desc->addr = q->copies[id].addr;
@@ -167,6 +163,17 @@ void packed_enter(struct virtq_ring *q)
 		advance(q);
 		id = q->vq.slots[id].next;
 	}
+}
+
+void packed_enter(struct virtq_ring *q)
+{
+	const bool first = !q->added;
+	size_t id = q->vq.first_staged;
+
+	if (first)
+		id = hold_first(q, id);
+	if (q->vq.staged > first)
+		enter_others(q, id, q->vq.staged - first);
 	q->added = (uint16_t)(q->added + q->vq.staged);
 	q->vq.staged = 0;
 	q->vq.first_staged = q->vq.free_head;
