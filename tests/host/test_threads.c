@@ -14,7 +14,7 @@
  * That missing barriers are found is tried out first: the program runs itself with each of them disabled, and wants a report.
  *
  * Requests are of three kinds, since the engines have loops of their own for each: of one or two buffers, one by one and in bursts; bursts
- * that are used in turn; framed ones. RING_BUFFERS=n is how many each variant moves.
+ * that are used in turn, added anew or again; framed ones. RING_BUFFERS=n is how many each variant moves.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -50,7 +50,7 @@ struct request {
 static struct request requests[REQUESTS];
 static struct request *idle[REQUESTS];
 static unsigned idle_count;
-static uint64_t done_count;
+static uint64_t done_count, again_count; /* again: by virtq_add_again() */
 
 static uint64_t next_random(void)
 {
@@ -143,7 +143,8 @@ static void add_framed(struct virtq *vq, uint64_t most)
 	}
 }
 
-/* The same, of one buffer each, in one call. */
+/* The same, of one buffer each, in one call: those first that came back first. In a ring of REQUESTS used in turn each finds the place that it
+ * had a lap before. */
 static void add_burst_of(struct virtq *vq, uint64_t most, bool writable)
 {
 	struct virtq_buf bufs[ECHO_BURST_MAX] = {};
@@ -151,17 +152,20 @@ static void add_burst_of(struct virtq *vq, uint64_t most, bool writable)
 	unsigned count = 0, added;
 
 	for (; count < MIN(most, MIN(idle_count, ECHO_BURST_MAX)); count++) {
-		struct request *request = idle[idle_count - 1 - count];
+		struct request *request = idle[count];
 
 		prepare(request, next_random(), !writable, writable);
 		bufs[count] = (struct virtq_buf){writable ? &request->wire->answer : &request->wire->number, 8};
 		tokens[count] = request;
 		request->in_flight = true;
 	}
-	added = virtq_add_burst(vq, tokens, bufs, count, writable);
+	added = writable ? virtq_add_again(vq, tokens, count) : 0;
+	again_count += added;
+	added += virtq_add_burst(vq, tokens + added, bufs + added, count - added, writable);
 	for (unsigned i = added; i < count; i++)
 		((struct request *)tokens[i])->in_flight = false;
 	idle_count -= added;
+	memmove(idle, idle + added, idle_count * sizeof(idle[0]));
 	virtq_kick_later(vq);
 }
 
@@ -202,7 +206,7 @@ static void run(unsigned kind, uint64_t features, uint16_t size, uint64_t total)
 	device = threaded_plug(features, size);
 	assert_non_null(device);
 	vq = threaded_vdev(device)->queues[0];
-	done_count = 0;
+	done_count = again_count = 0;
 	for (added = 0; added < total; added = done_count + REQUESTS - idle_count) {
 		uint64_t most = 1 + next_random() % (next_random() % 4 ? 4 : 64);
 
@@ -263,6 +267,8 @@ static void split_in_turn(void **state)
 	(void)state;
 	run(IN_TURN_WRITABLE, BIT64(VIRTIO_F_EVENT_IDX), 64, buffers());
 	run(IN_TURN_READABLE, 0, 256, buffers());
+	run(IN_TURN_WRITABLE, 0, REQUESTS, buffers());
+	assert_true(again_count > buffers() / 2);
 }
 
 static void packed_in_turn(void **state)
@@ -270,6 +276,8 @@ static void packed_in_turn(void **state)
 	(void)state;
 	run(IN_TURN_WRITABLE, BIT64(VIRTIO_F_RING_PACKED) | BIT64(VIRTIO_F_EVENT_IDX), 100, buffers());
 	run(IN_TURN_READABLE, BIT64(VIRTIO_F_RING_PACKED), 256, buffers());
+	run(IN_TURN_WRITABLE, BIT64(VIRTIO_F_RING_PACKED) | BIT64(VIRTIO_F_EVENT_IDX), REQUESTS, buffers());
+	assert_true(again_count > buffers() / 2);
 }
 
 static void split_framed(void **state)
