@@ -71,7 +71,7 @@ LIBC ?= $(NEWLIB)/include
 KERNEL_CFLAGS ?=
 # Small code where little time is spent, fast code on the data path.
 OPTIMIZE  = -Os
-FAST      = -O2 -falign-functions=1 -falign-jumps=1 -falign-loops=1 -falign-labels=1
+FAST      = -O2 -falign-functions=1 -falign-jumps=1 -falign-loops=1 -falign-labels=1 -Wno-ignored-optimization-argument
 DATA_PATH = $(patsubst %,$(B)/%.c.o,arch/$(ARCH)/irq arch/$(ARCH)/lapic virtio/virtq virtio/split virtio/split_turn virtio/packed virtio/packed_turn \
               virtio/burst drivers/block/blk drivers/net/net drivers/net/rx drivers/net/tx \
               lib/class/block lib/class/net lib/event apps/bench apps/bench_net apps/bench_cpus)
@@ -430,9 +430,13 @@ model: ## check the models of the notification protocol with spin: they hold, an
 
 # ---- lint ----
 .PHONY: lint format
-lint: ## formatting, include edges, cppcheck, shellcheck, white space
+lint: | $(NEWLIB)/done ## formatting, include edges, cppcheck, shellcheck, white space; and no warning of clang's
 	$(call need,check the sources,git clang-format cppcheck shellcheck python3)
 	@tools/lint
+	@$(MAKE) --no-print-directory -s -j2 CC=clang BUILD=$(BUILD)/clang NEWLIB=$(NEWLIB) LINUX_PARTS=$(LINUX_PARTS) objects >/dev/null
+	@echo "  ok      clang"
+.PHONY: objects
+objects: $(IMAGE_OBJ)
 
 format: ## format the C sources as .clang-format says
 	$(call need,format,git clang-format)
