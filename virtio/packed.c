@@ -366,13 +366,12 @@ void *packed_harvest(struct virtq_ring *q, uint32_t *len)
 
 unsigned packed_harvest_burst(struct virtq_ring *q, void *tokens[], uint32_t lens[], unsigned count)
 {
-	if (likely(q->in_turn)) {
-		const unsigned in_flight = available(q);
+	if (likely(q->in_turn && available(q))) { /* with nothing in flight nothing may be used: the other way looks */
 		unsigned done;
 
-		if (!in_flight || !more_used(q))
+		if (!more_used(q))
 			return 0;
-		done = packed_harvest_in_turn(q, tokens, lens, MIN(count, in_flight));
+		done = packed_harvest_in_turn(q, tokens, lens, MIN(count, available(q)));
 		if (likely(done))
 			return done;
 		virtq_leave_turn(q);

@@ -244,6 +244,27 @@ static void used_though_nothing_is_in_flight(void **state)
 	(void)!swdev_unplug(dev);
 }
 
+static void used_in_turn_though_nothing_is_in_flight(void **state)
+{
+	struct swdev *dev = make(FEATURE(F_RING_PACKED));
+	struct virtq *vq;
+	void *token;
+
+	(void)state;
+	echo_options.max_buffers = 1;
+	echo_options.in_turn = true;
+	assert_int_equal(swdev_plug(dev, &swdev_direct), 0);
+	vq = dev->vdev->queues[0];
+	dev->quiet = true;
+	assert_int_equal(virtq_harvest_burst(vq, &token, NULL, 1), 0);
+	assert_false(vq->broken);
+	packed_desc(dev, 0)[7] = 0x8080;
+	assert_int_equal(virtq_harvest_burst(vq, &token, NULL, 1), 0);
+	assert_true(vq->broken);
+	assert_int_equal(count_in(host_console_text(), "is used with nothing in flight"), 1);
+	(void)!swdev_unplug(dev);
+}
+
 /* The batch ends with a request that the device was not told of yet. */
 static void a_batch_beyond_what_is_available(void **state)
 {
@@ -561,6 +582,7 @@ int main(void)
 		cmocka_unit_test(destroyed_in_its_callback),
 		cmocka_unit_test(used_at_the_last_moment),
 		cmocka_unit_test(used_though_nothing_is_in_flight),
+		cmocka_unit_test(used_in_turn_though_nothing_is_in_flight),
 		cmocka_unit_test(a_batch_beyond_what_is_available),
 		cmocka_unit_test(a_batch_that_ends_nowhere),
 		cmocka_unit_test(a_wish_that_was_not_negotiated),
