@@ -9,14 +9,17 @@
 
 #include <virtio/burst.h>
 
-unsigned virtq_span(struct virtq *vq, unsigned count, bool writable, struct virtq_span *span)
+static inline unsigned span_of(struct virtq_ring *q, unsigned count, bool writable, struct virtq_span *span)
 {
-	struct virtq_ring *q = virtq_ring_of(vq);
-
-	if (unlikely(!q->in_turn || vq->closed))
+	if (unlikely(!q->in_turn || q->vq.closed))
 		return 0;
-	count = MIN(count, vq->free_count);
-	return vq->packed ? packed_span(q, count, writable, span) : split_span(q, count, writable, span);
+	count = MIN(count, q->vq.free_count);
+	return q->vq.packed ? packed_span(q, count, writable, span) : split_span(q, count, writable, span);
+}
+
+unsigned virtq_span(struct virtq *vq, unsigned count, struct virtq_span *span)
+{
+	return span_of(virtq_ring_of(vq), count, false, span);
 }
 
 void virtq_span_end(struct virtq *vq, unsigned count)
@@ -46,7 +49,7 @@ static unsigned add_in_turn(struct virtq_ring *q, void *const tokens[], const st
 	struct virtq_span span;
 	unsigned done = 0;
 
-	for (unsigned run; (run = virtq_span(&q->vq, count - done, writable, &span)); done += run) {
+	for (unsigned run; (run = span_of(q, count - done, writable, &span)); done += run) {
 		for (size_t i = 0; i < run; i++) {
 			const struct virtq_buf *buf = &bufs[done + i];
 
@@ -64,7 +67,7 @@ unsigned virtq_add_burst(struct virtq *vq, void *const tokens[], const struct vi
 	struct virtq_ring *q = virtq_ring_of(vq);
 	unsigned i = 0;
 
-	if (likely(q->in_turn && !vq->closed))
+	if (likely(q->in_turn))
 		return add_in_turn(q, tokens, bufs, count, writable);
 	if (likely(q->plain)) {
 		if (unlikely(vq->closed))

@@ -8,9 +8,9 @@ unsigned split_span(const struct virtq_ring *q, unsigned count, bool writable, s
 {
 	const size_t at = q->split.avail_idx & (q->vq.size - 1u);
 
-	span->entry = (void *)&q->split.desc[at];
-	span->slot = &q->vq.slots[at];
-	span->bits = writable ? (uint64_t)VIRTQ_DESC_F_WRITE << 32 : 0;
+	*span = (struct virtq_span){.entry = (void *)&q->split.desc[at],
+	                            .slot = &q->vq.slots[at],
+	                            .bits = writable ? (uint64_t)VIRTQ_DESC_F_WRITE << 32 : 0};
 	return MIN(count, q->vq.size - (unsigned)at);
 }
 

@@ -94,7 +94,7 @@ struct virtq_span {
 	struct virtq_slot *slot;
 	uint64_t bits, next; /* what an entry has above its length, and, packed, what the one behind it has */
 };
-unsigned virtq_span(struct virtq *vq, unsigned count, bool writable, struct virtq_span *span);
+unsigned virtq_span(struct virtq *vq, unsigned count, struct virtq_span *span);
 void virtq_span_end(struct virtq *vq, unsigned count);
 
 static inline void virtq_span_put(struct virtq_span *span, size_t i, const void *addr, uint64_t len, void *token, bool packed)

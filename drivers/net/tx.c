@@ -176,7 +176,7 @@ static inline bool tx_put(struct virtq_span *span, size_t i, struct net_buf *buf
 {
 	struct virtq_span span;
 
-	count = virtq_span(pair->tx, count, false, &span);
+	count = virtq_span(pair->tx, count, &span);
 	if (unlikely(!count))
 		return 0;
 	count = pair->tx->packed ? tx_put_all(pair, span, bufs, count, true) : tx_put_all(pair, span, bufs, count, false);
