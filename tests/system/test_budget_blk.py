@@ -40,11 +40,15 @@ def test_instructions(make_vm, words, packed, budget):
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_notifications(make_vm, packed):
-    """Counted by QEMU, from outside, warm-up included. At depth 32 one in 32 is the least that there can be: each batch goes out whole."""
-    vm, _ = run(make_vm, "bench.qd=32", trace=["virtio_queue_notify", "virtio_notify"], packed=packed)
-    events = [event for event, _ in vm.trace()]
+    """Counted by QEMU, from outside, warm-up included. At depth 32 one in 32 is the least that there can be: each batch goes out whole,
+    but for one that the device ends in two parts while the guest looks: hence here, too, the median of three."""
+    runs = []
+    for _ in range(3):
+        vm, _ = run(make_vm, "bench.qd=32", trace=["virtio_queue_notify", "virtio_notify"], packed=packed)
+        events = [event for event, _ in vm.trace()]
+        runs.append([events.count(event) for event in ("virtio_queue_notify", "virtio_notify")])
+    kicks, irqs = (statistics.median(run) for run in zip(*runs))
     requests = OPERATIONS + WARM_UP
-    kicks, irqs = (events.count(event) for event in ("virtio_queue_notify", "virtio_notify"))
     batches = sum(-(-run // 32) for run in (OPERATIONS, WARM_UP))  # the last of each may be smaller
     print(f"{'packed' if packed else 'split'}: {kicks} notifications and {irqs} interrupts for {requests} requests, {batches} batches")
     vm.check(kicks <= batches, f"{kicks} notifications for {batches} batches of 32 requests")
