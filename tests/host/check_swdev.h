@@ -17,6 +17,19 @@ static inline void plug_in(struct swdev *dev, const struct swdev_front *front)
 		fail_msg("refused: %s", dev->vdev->reason);
 }
 
+/* A new device that has some features more and some less. */
+static inline struct swdev *plug_new(const struct swdev_type *type, uint64_t more, uint64_t less)
+{
+	struct swdev *dev = swdev_new(type);
+
+	dev->offered = (dev->offered | more) & ~less;
+	plug_in(dev, &swdev_direct);
+	return dev;
+}
+
+/* The features that are to be offered: none for a split ring, and those of a packed one. */
+#define FOR_BOTH_LAYOUTS(layout) for (const uint64_t *layout = swdev_layouts; layout < swdev_layouts + 2; layout++)
+
 static inline void pull_out(struct swdev *dev)
 {
 	if (dev->violations)

@@ -193,6 +193,7 @@ struct swdev {
 void swdev_machine(size_t ram_bytes);
 
 /* A device of that type with its default features, not plugged yet. Never NULL. */
+extern const uint64_t swdev_layouts[2]; /* features: of a split ring, of a packed one */
 struct swdev *swdev_new(const struct swdev_type *type);
 
 /* Make it appear, and let the driver bring it up. 0, or the driver's refusal. */

@@ -14,6 +14,7 @@
 
 static struct swdev *plugged;
 unsigned swdev_lies_told;
+const uint64_t swdev_layouts[2] = {0, FEATURE(F_RING_PACKED)};
 
 /* ---- memory ---- */
 
