@@ -18,6 +18,7 @@
 enum { STATUS_LINK_UP = 1, STATUS_ANNOUNCE = 2 };
 
 #define QUEUE_MAX 256u
+#define CONTROL_MAX 64u /* commands are few; over MMIO 1,024 entries may be offered */
 #define PAIRS_MAX 0x7fffu /* the controlq has to have an index, too */
 #define MTU_MIN 68u
 #define MTU_DEFAULT 1500u
@@ -225,8 +226,10 @@ static int create_queues(struct net *net)
 		return virtio_refuse(vdev, -ENOMEM, "no memory for its queues");
 	for (unsigned i = 0; i < net->pair_count; i++)
 		specify_pair(&net->pairs[i], &specs[2 * i]);
-	if (control)
+	if (control) {
 		specs[count - 1] = virtio_requestq_spec(&net->ctrl.queue, "controlq", ARRAY_SIZE(net->ctrl.commands->bufs));
+		specs[count - 1].max_size = CONTROL_MAX;
+	}
 	error = virtio_queues_create(vdev, (uint16_t)count, specs);
 	page_free(specs, bytes);
 	for (unsigned i = 0; !error && i < 2u * net->pair_count; i++) {
