@@ -13,6 +13,7 @@
 #include <virtio/transport.h>
 
 #define TRIES 64
+#define IMAGE_MAX 128 /* bytes */
 
 /* Which accesses make up `size` bytes at `offset`: the fields' own width where it is one field, else bytes. */
 static unsigned access_width(uint32_t offset, uint32_t size)
@@ -29,40 +30,49 @@ static int check_range(const struct virtio_device *vdev, uint32_t offset, uint32
 	return size && offset <= vdev->driver->config_size && size <= vdev->driver->config_size - offset ? 0 : -EINVAL;
 }
 
-static int read_once(struct virtio_device *vdev, uint32_t offset, char *value, uint32_t size)
+/* Whatever may change meanwhile. */
+static int read_once(struct virtio_device *vdev, const struct virtio_fields *rows, unsigned count, char *image)
 {
-	unsigned width = access_width(offset, size);
 	int error = 0;
 
-	for (uint32_t i = 0; i < size && !error; i += width)
-		error = vdev->ops->config_read(vdev, offset + i, value + i, width);
+	for (const struct virtio_fields *row = rows; row < rows + count; row++) {
+		if (row->features && !(row->features & vdev->features))
+			continue;
+		for (unsigned i = 0; i < row->size; i += row->width)
+			error |= vdev->ops->config_read(vdev, row->offset + i, image + (row->offset - rows->offset + i),
+			                                row->width);
+	}
 	return error;
+}
+
+int virtio_config_fields(struct virtio_device *vdev, const struct virtio_fields *rows, unsigned count, void *image)
+{
+	size_t size = (size_t)rows[count - 1].offset + rows[count - 1].size - rows->offset;
+	char former[IMAGE_MAX];
+
+	for (unsigned i = 0; i < TRIES; i++) {
+		uint32_t before = vdev->ops->config_generation(vdev);
+		int error;
+
+		if (vdev->legacy)
+			memcpy(former, image, size);
+		error = read_once(vdev, rows, count, image);
+		/* "Legacy Interface: Device Configuration Space": until two reads agree */
+		if (vdev->legacy ? i && !memcmp(former, image, size) : vdev->ops->config_generation(vdev) == before)
+			return error ? -EINVAL : 0;
+	}
+	return virtio_refuse(vdev, -EIO, "its configuration never holds still");
 }
 
 int virtio_config_read(struct virtio_device *vdev, uint32_t offset, void *value, uint32_t size)
 {
-	char again[64];
-	int error = check_range(vdev, offset, size);
+	const struct virtio_fields all = {.offset = (uint16_t)offset,
+	                                  .size = (uint16_t)size,
+	                                  .width = (uint8_t)access_width(offset, size)};
 
-	if (error || size > sizeof(again))
+	if (check_range(vdev, offset, size) || size > IMAGE_MAX)
 		return -EINVAL;
-	for (unsigned i = 0; i < TRIES; i++) {
-		uint32_t before = vdev->ops->config_generation(vdev);
-
-		error = read_once(vdev, offset, value, size);
-		if (error)
-			return error;
-		if (!vdev->legacy) {
-			if (vdev->ops->config_generation(vdev) == before)
-				return 0;
-			continue;
-		}
-		/* "Legacy Interface: Device Configuration Space": until two reads agree */
-		error = read_once(vdev, offset, again, size);
-		if (error || memcmp(value, again, size) == 0)
-			return error;
-	}
-	return virtio_refuse(vdev, -EIO, "its configuration never holds still");
+	return virtio_config_fields(vdev, &all, 1, value);
 }
 
 int virtio_config_write(struct virtio_device *vdev, uint32_t offset, const void *value, uint32_t size)

@@ -192,6 +192,16 @@ uint16_t virtio_queue_max(struct virtio_device *vdev, uint16_t queue);
 [[nodiscard]] int virtio_queues_create(struct virtio_device *vdev, uint16_t count, const struct virtq_spec *specs);
 void virtio_driver_ok(struct virtio_device *vdev);
 
+/* Fields of a device configuration, side by side and of one width. */
+struct virtio_fields {
+	uint16_t offset, size;
+	uint8_t width;     /* of each: 1, 2, 4; 4 also for those of 8 bytes */
+	uint64_t features; /* they are there with any of these bits; 0: always */
+};
+/* Copy those that are there, which are some rows with rising offsets, to their places in `image`, where the first row comes first; what is
+ * not there stays as it is. In other respects as virtio_config_read(), and -EINVAL keeps none of the others from being read. */
+[[nodiscard]] int virtio_config_fields(struct virtio_device *vdev, const struct virtio_fields *rows, unsigned count, void *image);
+
 /* Copy `size` bytes of the device configuration at `offset`, consistent under a changing generation ("Device Configuration Space").
  * -EINVAL: beyond driver->config_size or what the transport has; -EIO: it never held still. Fields of 2, 4, 8 bytes are
  * accessed as such; values stay little-endian (in legacy devices: guest-endian). */

@@ -259,7 +259,7 @@ static int create_queues(struct blk *blk)
 			.callback = used,
 			.max_size = QUEUE_MAX,
 			/* with header and status, or of an append header, sector and status */
-			.max_buffers = (uint16_t)MIN(virtio_blk_max_segments(blk->vdev) + (blk->block.zones.model ? 3u : 2u),
+			.max_buffers = (uint16_t)MIN(virtio_blk_max_segments(blk) + (blk->block.zones.model ? 3u : 2u),
 		                                     BLOCK_PART_SEGMENTS + 2u),
 			.head = sizeof(struct virtio_blk_req_header),
 			.tail = 1,
@@ -369,7 +369,7 @@ static const struct virtio_driver blk_driver = {
 	.rules = rules,
 	/* "Device Initialization": not where zones are managed by the host, and which kind they are cannot be seen yet */
 	.conflict = {VIRTIO_BLK_F_DISCARD, BIT64(VIRTIO_BLK_F_ZONED)},
-	.config_size = VIRTIO_BLK_CONFIG_BYTES,
+	.config_size = sizeof(struct virtio_blk_config),
 	.probe = probe,
 	.start = start,
 	.stop = stop,

@@ -26,7 +26,39 @@ enum {
 	VIRTIO_BLK_F_ZONED = 17,
 };
 
-#define VIRTIO_BLK_CONFIG_BYTES 96
+/* "Block Device / Device configuration layout" */
+struct virtio_blk_zoned_characteristics {
+	le32 zone_sectors, max_open_zones, max_active_zones, max_append_sectors, write_granularity;
+	uint8_t model, unused2[3];
+};
+
+struct virtio_blk_range_limits {
+	le32 max_sectors, max_seg, alignment;
+};
+
+struct virtio_blk_config {
+	le64 capacity;
+	le32 size_max, seg_max;
+	struct {
+		le16 cylinders;
+		uint8_t heads, sectors;
+	} geometry;
+	le32 blk_size;
+	struct {
+		uint8_t physical_block_exp, alignment_offset;
+		le16 min_io_size;
+		le32 opt_io_size;
+	} topology;
+	uint8_t writeback, unused0;
+	le16 num_queues;
+	struct virtio_blk_range_limits discard;
+	le32 max_write_zeroes_sectors, max_write_zeroes_seg;
+	uint8_t write_zeroes_may_unmap, unused1[3];
+	struct virtio_blk_range_limits secure_erase;
+	struct virtio_blk_zoned_characteristics zoned;
+};
+_Static_assert(sizeof(struct virtio_blk_config) == 96, "virtio_blk_config");
+_Static_assert(offsetof(struct virtio_blk_config, secure_erase) == 60, "virtio_blk_config.secure_erase");
 
 struct blk_queue {
 	struct block_queue queue;
@@ -38,6 +70,7 @@ struct blk_queue {
 struct blk {
 	struct block_device block;
 	struct virtio_device *vdev;
+	struct virtio_blk_config config; /* as it was read last; what is not there is as if it said nothing */
 	unsigned queue_count;
 	struct blk_queue *queues;
 	struct block_queue *class_queues[CPU_MAX];
@@ -47,18 +80,12 @@ struct blk {
 unsigned virtio_blk_count_queues(const struct blk *blk); /* as many as CPUs can have one */
 [[nodiscard]] int virtio_blk_read_config(struct blk *blk);
 [[nodiscard]] int virtio_blk_read_limits(struct blk *blk, uint16_t queue_size); /* the smallest of its queues */
-uint32_t virtio_blk_max_segments(struct virtio_device *vdev);
+uint32_t virtio_blk_max_segments(const struct blk *blk);
 int virtio_blk_set_writeback(struct block_device *device, bool on);
 void virtio_blk_config_changed(struct virtio_device *vdev);
 
-/* "Block Device / Device configuration layout" */
-struct virtio_blk_zoned_characteristics {
-	le32 zone_sectors, max_open_zones, max_active_zones, max_append_sectors, write_granularity;
-	uint8_t model, unused2[3];
-};
-
 /* blk_zoned.c */
-[[nodiscard]] int virtio_blk_read_zones(struct blk *blk, uint32_t offset); /* offset of the characteristics */
+[[nodiscard]] int virtio_blk_read_zones(struct blk *blk);
 int virtio_blk_zone_report(struct block_device *device, uint64_t sector, struct block_zone zones[], unsigned count);
 /* Add an append whose header is in the frame: `result` of it is for the device to write where the data lies. */
 [[nodiscard]] int virtio_blk_add_append(struct virtq *vq, const struct dma_buf *segments, unsigned count, le64 *result,

@@ -26,29 +26,25 @@ struct virtio_blk_zone_report {
 _Static_assert(sizeof(struct virtio_blk_zone_report) == 64, "virtio_blk_zone_report");
 
 /* "Device Initialization": a model that we do not know is one that we cannot support; without zones it is a disk as others. */
-int virtio_blk_read_zones(struct blk *blk, uint32_t offset)
+int virtio_blk_read_zones(struct blk *blk)
 {
-	struct virtio_device *vdev = blk->vdev;
-	struct virtio_blk_zoned_characteristics config = {0};
+	const struct virtio_blk_zoned_characteristics *config = &blk->config.zoned;
 	struct block_zones *zones = &blk->block.zones;
 
-	*zones = (struct block_zones){0};
-	if (!virtio_has(vdev, VIRTIO_BLK_F_ZONED))
+	zones->model = BLOCK_NO_ZONES;
+	if (!config->model)
 		return 0;
-	config.model = virtio_config_u8(vdev, offset + offsetof(struct virtio_blk_zoned_characteristics, model), 0);
-	if (!config.model)
-		return 0;
-	zones->sectors = virtio_config_u32(vdev, offset, 0);
-	zones->open_max = virtio_config_u32(vdev, offset + 4, 0);
-	zones->active_max = virtio_config_u32(vdev, offset + 8, 0);
-	zones->append_sectors = virtio_config_u32(vdev, offset + 12, 0);
-	zones->granularity = virtio_config_u32(vdev, offset + 16, 0);
-	if (config.model > BLOCK_HOST_AWARE || !zones->sectors ||
+	zones->sectors = le32_to_cpu(config->zone_sectors);
+	zones->open_max = le32_to_cpu(config->max_open_zones);
+	zones->active_max = le32_to_cpu(config->max_active_zones);
+	zones->append_sectors = le32_to_cpu(config->max_append_sectors);
+	zones->granularity = le32_to_cpu(config->write_granularity);
+	if (config->model > BLOCK_HOST_AWARE || !zones->sectors ||
 	    (uint64_t)zones->sectors * BLOCK_SECTOR % blk->block.block_size || !zones->granularity ||
 	    zones->granularity % blk->block.block_size || (uint64_t)zones->sectors * BLOCK_SECTOR % zones->granularity)
-		return virtio_refuse(vdev, -EINVAL, "zones of model %u, %u sectors, written in %u bytes", config.model,
+		return virtio_refuse(blk->vdev, -EINVAL, "zones of model %u, %u sectors, written in %u bytes", config->model,
 		                     zones->sectors, zones->granularity);
-	zones->model = config.model;
+	zones->model = config->model;
 	return 0;
 }
 

@@ -28,7 +28,8 @@ enum {
 [[nodiscard]] int virtio_net_command(struct net *net, unsigned what, const void *data, uint32_t bytes);
 
 /* ---- steer.c ---- */
-[[nodiscard]] int virtio_net_read_steering(struct net *net); /* what the device can, and how it begins */
+[[nodiscard]] int virtio_net_take_steering(struct net *net,
+                                           const struct virtio_net_config *config); /* what the device can, and how it begins */
 int virtio_net_steer(struct net_device *device, const struct net_steering *steering);
 [[nodiscard]] int virtio_net_restore_steering(struct net *net); /* from here on all pairs are used */
 

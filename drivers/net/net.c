@@ -18,7 +18,7 @@
 enum { STATUS_LINK_UP = 1, STATUS_ANNOUNCE = 2 };
 
 #define QUEUE_MAX 256u
-#define CONTROL_MAX 64u /* commands are few; over MMIO 1,024 entries may be offered */
+#define CONTROL_MAX 64u   /* commands are few; over MMIO 1,024 entries may be offered */
 #define PAIRS_MAX 0x7fffu /* the controlq has to have an index, too */
 #define MTU_MIN 68u
 #define MTU_DEFAULT 1500u
@@ -54,59 +54,66 @@ static const struct net_ops ops = {
 
 /* ---- configuration ---- */
 
-static void read_mac(struct net *net)
+/* Every field that there is, and with which feature. What changes is the link's, from status to duplex. */
+static const struct virtio_fields fields[] = {
+	{NET_CONFIG(mac), 6, 1, BIT64(VIRTIO_NET_F_MAC)},
+	{NET_CONFIG(status), 2, 2, BIT64(VIRTIO_NET_F_STATUS)},
+	{NET_CONFIG(mtu), 2, 2, BIT64(VIRTIO_NET_F_MTU)},
+	{NET_CONFIG(speed), 4, 4, BIT64(VIRTIO_NET_F_SPEED_DUPLEX)},
+	{NET_CONFIG(duplex), 1, 1, BIT64(VIRTIO_NET_F_SPEED_DUPLEX)},
+	{NET_CONFIG(rss_max_key_size), 1, 1, BIT64(VIRTIO_NET_F_RSS) | BIT64(VIRTIO_NET_F_HASH_REPORT)},
+	{NET_CONFIG(rss_max_indirection_table_length), 2, 2, BIT64(VIRTIO_NET_F_RSS)},
+	{NET_CONFIG(supported_hash_types), 4, 4, BIT64(VIRTIO_NET_F_RSS) | BIT64(VIRTIO_NET_F_HASH_REPORT)},
+	{NET_CONFIG(supported_tunnel_types), 4, 4, BIT64(VIRTIO_NET_F_HASH_TUNNEL)},
+};
+#define LINK_FIRST 1u
+#define LINK_COUNT 4u
+
+static void take_mac(struct net *net, const uint8_t given[6])
 {
 	static const uint8_t none[6];
 	uint8_t *mac = net->device.mac;
-	uint64_t noise = (clock_ticks() ^ (uintptr_t)net) * UINT64_C(0x9e3779b97f4a7c15);
+	uint64_t noise;
 
-	if (net->ctrl.mac_set) {
+	if (net->ctrl.mac_set)
 		return; /* the program's; the device is told again */
-	} else if (virtio_has(net->vdev, VIRTIO_NET_F_MAC)) {
-		if (!virtio_config_read(net->vdev, NET_CONFIG(mac), mac, 6) && !(mac[0] & 1) && memcmp(mac, none, 6))
-			return;
-		log_warn("virtio-net %s: its MAC address is none of a single device, a random one is used", net->vdev->name);
-	} else if (net->device.mac_is_random) {
-		return; /* keep it over resets */
+	if (!(given[0] & 1) && memcmp(given, none, sizeof(none))) {
+		memcpy(mac, given, sizeof(none));
+		return;
 	}
+	if (virtio_has(net->vdev, VIRTIO_NET_F_MAC))
+		log_warn("virtio-net %s: its MAC address is none of a single device, a random one is used", net->vdev->name);
+	else if (net->device.mac_is_random)
+		return; /* keep it over resets */
 	/* "Device configuration layout": otherwise a locally-administered MAC address */
+	noise = (clock_ticks() ^ (uintptr_t)net) * UINT64_C(0x9e3779b97f4a7c15);
 	for (unsigned i = 0; i < 6; i++)
 		mac[i] = (uint8_t)(noise >> (16 + 8 * i));
 	mac[0] = (uint8_t)((mac[0] & 0xfc) | 2);
 	net->device.mac_is_random = true;
 }
 
-/* True: it wants to be announced. */
-static bool read_link(struct net *net, bool *up)
+static void look_at_link(struct net *net)
 {
 	/* 0 and 1. (A sentence about the device has them the other way round; no device has.) */
 	static const enum net_duplex modes[] = {NET_DUPLEX_HALF, NET_DUPLEX_FULL};
-	struct virtio_device *vdev = net->vdev;
-	uint32_t speed = UINT32_MAX;
-	uint16_t status = STATUS_LINK_UP;
-	uint8_t duplex = UINT8_MAX;
+	/* "Device configuration layout": active without STATUS */
+	struct virtio_net_config config = {.status = cpu_to_le16(STATUS_LINK_UP), .speed = UINT32_MAX, .duplex = UINT8_MAX};
+	struct net_device *device = &net->device;
+	uint32_t speed;
+	bool up;
 
 	/* "Device configuration layout": speeds above 0x7fffffff and other modes are unknown; the driver re-reads after each change */
-	if (virtio_has(vdev, VIRTIO_NET_F_SPEED_DUPLEX)) {
-		speed = virtio_config_u32(vdev, NET_CONFIG(speed), UINT32_MAX);
-		duplex = virtio_config_u8(vdev, NET_CONFIG(duplex), UINT8_MAX);
-	}
-	net->device.speed = speed > INT32_MAX ? 0 : speed;
-	net->device.duplex = duplex < ARRAY_SIZE(modes) ? modes[duplex] : NET_DUPLEX_UNKNOWN;
-	/* "Device configuration layout": active without STATUS */
-	if (virtio_has(vdev, VIRTIO_NET_F_STATUS))
-		status = virtio_config_u16(vdev, NET_CONFIG(status), 0);
-	*up = status & STATUS_LINK_UP;
-	return virtio_has(vdev, VIRTIO_NET_F_GUEST_ANNOUNCE) && (status & STATUS_ANNOUNCE);
-}
-
-static void look_at_link(struct net *net)
-{
-	bool up, announce = read_link(net, &up);
-
-	net_link_event(&net->device, up);
-	if (announce) {
-		net_announce_event(&net->device);
+	(void)!virtio_config_fields(net->vdev, &fields[LINK_FIRST], LINK_COUNT, &config.status);
+	speed = le32_to_cpu(config.speed);
+	device->speed = speed > INT32_MAX ? 0 : speed;
+	device->duplex = config.duplex < ARRAY_SIZE(modes) ? modes[config.duplex] : NET_DUPLEX_UNKNOWN;
+	up = config.status & cpu_to_le16(STATUS_LINK_UP);
+	if (!device->node.listed)
+		device->link_up = up; /* what the first look finds is no change */
+	net_link_event(device, up);
+	if (virtio_has(net->vdev, VIRTIO_NET_F_GUEST_ANNOUNCE) && config.status & cpu_to_le16(STATUS_ANNOUNCE)) {
+		net_announce_event(device);
 		virtio_net_ctrl_announced(net);
 	}
 }
@@ -115,12 +122,14 @@ static int read_config(struct net *net)
 {
 	struct virtio_device *vdev = net->vdev;
 	bool modern = virtio_has(vdev, VIRTIO_F_VERSION_1), report = virtio_has(vdev, VIRTIO_NET_F_HASH_REPORT);
+	struct virtio_net_config config = {.mtu = cpu_to_le16(MTU_DEFAULT)};
 	uint32_t longest;
-	uint16_t mtu = MTU_DEFAULT;
+	uint16_t mtu;
 
+	if (virtio_config_fields(vdev, fields, ARRAY_SIZE(fields), &config) == -EIO)
+		return -EIO;
 	net->mergeable = virtio_has(vdev, VIRTIO_NET_F_MRG_RXBUF);
-	if (virtio_has(vdev, VIRTIO_NET_F_MTU))
-		mtu = virtio_config_u16(vdev, NET_CONFIG(mtu), 0);
+	mtu = le16_to_cpu(config.mtu);
 	if (mtu < MTU_MIN)
 		return virtio_refuse(vdev, -EINVAL, "mtu %u is below %u", mtu, MTU_MIN);
 	net->device.mtu = mtu;
@@ -140,8 +149,8 @@ static int read_config(struct net *net)
 	longest = net->rx_offloads & ~NET_OFFLOAD_CSUM ? MAX(GSO_FRAME_MAX, net->frame_max) : net->frame_max;
 	net->rx_fragments = (uint16_t)(net->mergeable ? 1 : FRAGMENTS(longest));
 	net->rx_plain = net->rx_fragments == 1 && !report;
-	read_mac(net);
-	return virtio_net_read_steering(net);
+	take_mac(net, config.mac);
+	return virtio_net_take_steering(net, &config);
 }
 
 static void config_changed(struct virtio_device *vdev) { look_at_link(vdev->driver_data); }
@@ -307,8 +316,6 @@ static int start(struct virtio_device *vdev)
 	error = virtio_net_ctrl_restore(net);
 	if (error)
 		return error;
-	if (!net->device.node.listed)
-		(void)read_link(net, &net->device.link_up);
 	look_at_link(net);
 	return 0;
 }

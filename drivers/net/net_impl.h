@@ -146,7 +146,6 @@ struct net {
 	uint16_t max_pairs;    /* the device's */
 	uint16_t pair_count;
 	uint8_t rx_offloads; /* those negotiated */
-	uint16_t steer_max;  /* "rss_max_indirection_table_length" */
 	uint32_t tunnels;    /* "supported_tunnel_types", those known */
 	struct net_ctrl ctrl;
 	struct net_pair pairs[];

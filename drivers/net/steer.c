@@ -14,28 +14,26 @@
 #define TUNNELS_KNOWN 0x1ffu
 
 /* "Hash calculation for incoming packets", "Receive-side scaling (RSS)" */
-int virtio_net_read_steering(struct net *net)
+int virtio_net_take_steering(struct net *net, const struct virtio_net_config *config)
 {
 	struct virtio_device *vdev = net->vdev;
 	bool rss = virtio_has(vdev, VIRTIO_NET_F_RSS), report = virtio_has(vdev, VIRTIO_NET_F_HASH_REPORT);
 	struct net_steering *steering = &net->ctrl.steering;
-	uint64_t noise = clock_ticks();
+	uint16_t longest = le16_to_cpu(config->rss_max_indirection_table_length);
+	uint64_t noise;
 
-	net->device.hash_types = 0;
+	net->device.hash_types = le32_to_cpu(config->supported_hash_types) & NET_HASH_ALL;
+	/* "Inner Header Hash": MUST ignore bits that are not documented */
+	net->tunnels = le32_to_cpu(config->supported_tunnel_types) & TUNNELS_KNOWN;
 	if (!rss && !report)
 		return 0;
-	if (virtio_config_u8(vdev, NET_CONFIG(rss_max_key_size), 0) < NET_HASH_KEY)
+	if (config->rss_max_key_size < NET_HASH_KEY)
 		return virtio_refuse(vdev, -EINVAL, "its hash keys are too short");
-	net->steer_max = rss ? virtio_config_u16(vdev, NET_CONFIG(rss_max_indirection_table_length), 0) : 0;
-	if (rss && net->steer_max < NET_STEER_MAX)
-		return virtio_refuse(vdev, -EINVAL, "RSS over a table of %u", net->steer_max);
-	net->steer_max = NET_STEER_MAX;
-	net->device.hash_types = virtio_config_u32(vdev, NET_CONFIG(supported_hash_types), 0) & NET_HASH_ALL;
-	/* "Inner Header Hash": MUST ignore bits that are not documented */
-	if (virtio_has(vdev, VIRTIO_NET_F_HASH_TUNNEL))
-		net->tunnels = virtio_config_u32(vdev, NET_CONFIG(supported_tunnel_types), 0) & TUNNELS_KNOWN;
+	if (rss && longest < NET_STEER_MAX)
+		return virtio_refuse(vdev, -EINVAL, "RSS over a table of %u", longest);
 	if (steering->entries)
 		return 0; /* the program's, or that of before a reset */
+	noise = clock_ticks();
 	steering->hash_types = net->device.hash_types;
 	steering->entries = NET_STEER_MAX;
 	for (unsigned i = 0; i < NET_STEER_MAX; i++)
@@ -102,7 +100,7 @@ int virtio_net_steer(struct net_device *device, const struct net_steering *steer
 		return -EINVAL;
 	if (rss) {
 		/* "Setting RSS parameters": a power of two, below the device's length, of enabled queues */
-		if (!steering->entries || steering->entries > net->steer_max || steering->entries & (steering->entries - 1u))
+		if (!steering->entries || steering->entries > NET_STEER_MAX || steering->entries & (steering->entries - 1u))
 			return -EINVAL;
 		for (unsigned i = 0; i < steering->entries; i++)
 			if (steering->table[i] >= net->pair_count)
