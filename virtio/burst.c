@@ -9,17 +9,14 @@
 
 #include <virtio/burst.h>
 
-static inline unsigned span_of(struct virtq_ring *q, unsigned count, bool writable, struct virtq_span *span)
-{
-	if (unlikely(!q->in_turn || q->vq.closed))
-		return 0;
-	count = MIN(count, q->vq.free_count);
-	return q->vq.packed ? packed_span(q, count, writable, span) : split_span(q, count, writable, span);
-}
-
 unsigned virtq_span(struct virtq *vq, unsigned count, struct virtq_span *span)
 {
-	return span_of(virtq_ring_of(vq), count, false, span);
+	struct virtq_ring *q = virtq_ring_of(vq);
+
+	if (unlikely(!q->in_turn || vq->closed))
+		return 0;
+	count = MIN(count, vq->free_count);
+	return vq->packed ? packed_span(q, count, span) : split_span(q, count, span);
 }
 
 void virtq_span_end(struct virtq *vq, unsigned count)
@@ -32,43 +29,11 @@ void virtq_span_end(struct virtq *vq, unsigned count)
 		split_span_end(q, count);
 }
 
-/* What its length may be, and for virtq_add_again(). */
-static void keep(const struct virtq_ring *q, struct virtq_slot *slot, const struct virtq_buf *buf)
-{
-	const uint16_t id = (uint16_t)(slot - q->vq.slots);
-
-	slot->writable = buf->len;
-	q->copies[id] = (struct pvirtq_desc){.addr = cpu_to_le64(mmu_virt_to_phys(buf->addr)),
-	                                     .len = cpu_to_le32(buf->len),
-	                                     .id = cpu_to_le16(id)};
-}
-
-static unsigned add_in_turn(struct virtq_ring *q, void *const tokens[], const struct virtq_buf bufs[], unsigned count,
-                            bool writable)
-{
-	struct virtq_span span;
-	unsigned done = 0;
-
-	for (unsigned run; (run = span_of(q, count - done, writable, &span)); done += run) {
-		for (size_t i = 0; i < run; i++) {
-			const struct virtq_buf *buf = &bufs[done + i];
-
-			if (writable)
-				keep(q, &span.slot[i], buf);
-			virtq_span_put(&span, i, buf->addr, buf->len, tokens[done + i], q->vq.packed);
-		}
-		virtq_span_end(&q->vq, run);
-	}
-	return done;
-}
-
 unsigned virtq_add_burst(struct virtq *vq, void *const tokens[], const struct virtq_buf bufs[], unsigned count, bool writable)
 {
 	struct virtq_ring *q = virtq_ring_of(vq);
 	unsigned i = 0;
 
-	if (likely(q->in_turn))
-		return add_in_turn(q, tokens, bufs, count, writable);
 	if (likely(q->plain)) {
 		if (unlikely(vq->closed))
 			return 0;

@@ -40,11 +40,11 @@ unsigned packed_harvest_framed(struct virtq_ring *q, struct virtq_used_request u
 
 /* split_turn.c, packed_turn.c: in turn; no further than there was something used in turn, or to the ring's end, and of the others' `count` is
  * at most what is in flight. */
-unsigned split_span(const struct virtq_ring *q, unsigned count, bool writable, struct virtq_span *span);
+unsigned split_span(const struct virtq_ring *q, unsigned count, struct virtq_span *span);
 void split_span_end(struct virtq_ring *q, unsigned count);
 unsigned split_add_again(struct virtq_ring *q, void *const tokens[], unsigned count);
 unsigned split_harvest_in_turn(struct virtq_ring *q, void *tokens[], uint32_t lens[], unsigned count);
-unsigned packed_span(struct virtq_ring *q, unsigned count, bool writable, struct virtq_span *span);
+unsigned packed_span(struct virtq_ring *q, unsigned count, struct virtq_span *span);
 void packed_span_end(struct virtq_ring *q, unsigned count);
 unsigned packed_add_again(struct virtq_ring *q, void *const tokens[], unsigned count);
 unsigned packed_harvest_in_turn(struct virtq_ring *q, void *tokens[], uint32_t lens[], unsigned count);

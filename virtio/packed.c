@@ -179,6 +179,17 @@ void packed_enter(struct virtq_ring *q)
 	q->vq.first_staged = q->vq.free_head;
 }
 
+/* What virtq_add_again() writes, but for the flags. */
+static void keep(const struct virtq_ring *q, const struct virtq_buf bufs[], unsigned count)
+{
+	size_t id = q->vq.free_head;
+
+	for (unsigned i = 0; i < count; i++, id = q->vq.slots[id].next)
+		q->copies[id] = (struct pvirtq_desc){.addr = cpu_to_le64(mmu_virt_to_phys(bufs[i].addr)),
+		                                     .len = cpu_to_le32(bufs[i].len),
+		                                     .id = cpu_to_le16((uint16_t)id)};
+}
+
 void packed_add_burst(struct virtq_ring *q, void *const tokens[], const struct virtq_buf bufs[], unsigned count, bool writable)
 {
 	const unsigned size = q->vq.size, write = writable ? VIRTQ_DESC_F_WRITE : 0;
@@ -188,6 +199,8 @@ void packed_add_burst(struct virtq_ring *q, void *const tokens[], const struct v
 	uint64_t flags;
 	size_t at, slot, i = 0;
 
+	if (writable && q->in_turn)
+		keep(q, bufs, count);
 	if (count && !q->added) { /* its flags wait for the kick */
 		(void)packed_add(q, bufs, !writable, 1, bufs->len & all_or_none, tokens[0]);
 		i = 1;

@@ -33,10 +33,10 @@ static inline struct turn_flags flags_in_turn(struct virtq_ring *q, bool writabl
 	return (struct turn_flags){packed_avail_wrap(q) ? 0 : PACKED_BOTH, flags};
 }
 
-unsigned packed_span(struct virtq_ring *q, unsigned count, bool writable, struct virtq_span *span)
+unsigned packed_span(struct virtq_ring *q, unsigned count, struct virtq_span *span)
 {
 	const size_t at = q->packed.next_avail;
-	const struct turn_flags flags = flags_in_turn(q, writable);
+	const struct turn_flags flags = flags_in_turn(q, false);
 
 	span->entry = (void *)&q->packed.desc[at];
 	span->slot = &q->vq.slots[at];

@@ -4,13 +4,11 @@
  */
 #include <virtio/burst.h>
 
-unsigned split_span(const struct virtq_ring *q, unsigned count, bool writable, struct virtq_span *span)
+unsigned split_span(const struct virtq_ring *q, unsigned count, struct virtq_span *span)
 {
 	const size_t at = q->split.avail_idx & (q->vq.size - 1u);
 
-	*span = (struct virtq_span){.entry = (void *)&q->split.desc[at],
-	                            .slot = &q->vq.slots[at],
-	                            .bits = writable ? (uint64_t)VIRTQ_DESC_F_WRITE << 32 : 0};
+	*span = (struct virtq_span){.entry = (void *)&q->split.desc[at], .slot = &q->vq.slots[at]};
 	return MIN(count, q->vq.size - (unsigned)at);
 }
 

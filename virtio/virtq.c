@@ -364,8 +364,8 @@ struct dma_device *virtio_dma(struct virtio_device *vdev)
 int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, const struct virtq_spec *spec, struct virtq **vq_out)
 {
 	bool packed = virtio_has(vdev, VIRTIO_F_RING_PACKED);
-	/* Behind the ring: slots; in turn or framed a descriptor for each; framed a shape for each. */
-	size_t for_copies = spec->in_turn || spec->head ? sizeof(struct pvirtq_desc) : 0;
+	/* Behind the ring: slots; packed, in turn or framed, a descriptor for each; framed a shape for each. */
+	size_t for_copies = packed && (spec->in_turn || spec->head) ? sizeof(struct pvirtq_desc) : 0;
 	size_t private_bytes = sizeof(struct virtq_ring) + (sizeof(struct virtq_slot) + for_copies + (spec->head ? 1 : 0)) * size;
 	struct virtq_ring *q = page_alloc(private_bytes, PAGE_SIZE);
 
