@@ -35,7 +35,7 @@ static struct net_buf *harvest_next(struct rx_harvest *harvest, struct virtq *vq
 
 static void await_buffers(struct net_pair *pair) { net_pool_notify(pair->pool, &pair->fill_event); }
 
-/* Requests of one buffer each. What a program gave back at once, as it got it, goes where it was before. */
+/* Requests of one buffer each. What a program gave back at once, as it got it, goes where it was before, once anything was somewhere. */
 static bool post_plain(struct net_pair *pair, struct virtq *vq)
 {
 	const uint32_t header = pair->net->header;
@@ -45,7 +45,7 @@ static bool post_plain(struct net_pair *pair, struct virtq *vq)
 
 	if (unlikely(count < want))
 		await_buffers(pair);
-	again = virtq_add_again(vq, (void *const *)bufs, count);
+	again = likely(vq->harvested) ? virtq_add_again(vq, (void *const *)bufs, count) : 0;
 	if (likely(again == count))
 		return count == BURST;
 	bufs += again;
