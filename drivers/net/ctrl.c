@@ -67,6 +67,7 @@ static int exchange(struct net *net, unsigned what, const void *data, uint32_t f
 	int error;
 	uint8_t ack;
 
+	ctrl->asked = true;
 	if (command->waiting || !command->request.over)
 		return -EBUSY;
 	put_head(wire->head, what);
@@ -338,10 +339,10 @@ void virtio_net_ctrl_announced(struct net *net)
 
 /* ---- life ---- */
 
-int virtio_net_ctrl_restore(struct net *net)
+static int restore_settings(struct net *net)
 {
 	struct net_ctrl *ctrl = &net->ctrl;
-	int error = virtio_net_restore_steering(net);
+	int error = 0;
 
 	for (unsigned mode = 0; mode < NET_RX_MODES && error != -ETIMEDOUT; mode++)
 		if (ctrl->modes_set & 1u << mode)
@@ -356,8 +357,15 @@ int virtio_net_ctrl_restore(struct net *net)
 			error = send_vlan(net, (uint16_t)(64 * word + (unsigned)__builtin_ctzll(left)), true);
 	if (error != -ETIMEDOUT && ctrl->offloads_set)
 		error = rx_offloads(&net->device, net->device.rx_offloads);
-	if (error != -ETIMEDOUT)
-		error = restore_coalescing(net);
+	return error == -ETIMEDOUT ? error : restore_coalescing(net);
+}
+
+int virtio_net_ctrl_restore(struct net *net)
+{
+	int error = virtio_net_restore_steering(net);
+
+	if (error != -ETIMEDOUT && (net->ctrl.asked || net->device.mac_is_random))
+		error = restore_settings(net);
 	/* What it refuses now it has said in a line; what it does not answer is its end. */
 	return error == -ETIMEDOUT ? virtio_refuse(net->vdev, error, "controlq: no answer") : 0;
 }

@@ -126,11 +126,12 @@ int virtio_net_restore_steering(struct net *net)
 {
 	int error = 0;
 
+	if (net->pair_count == 1 && !net->device.hash_types)
+		return 0;
 	/* "Device operation in multiqueue mode": the last command counts, so RSS where both are there */
 	if (net->pair_count > 1 && !virtio_has(net->vdev, VIRTIO_NET_F_RSS))
 		error = send_pairs(net);
-	if (!error && (net->device.hash_types || net->pair_count > 1) &&
-	    (virtio_has(net->vdev, VIRTIO_NET_F_RSS) || virtio_has(net->vdev, VIRTIO_NET_F_HASH_REPORT)))
+	if (!error && (virtio_has(net->vdev, VIRTIO_NET_F_RSS) || virtio_has(net->vdev, VIRTIO_NET_F_HASH_REPORT)))
 		error = virtio_net_steer(&net->device, &net->ctrl.steering);
 	if (error)
 		return error;
