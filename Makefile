@@ -75,11 +75,9 @@ FAST      = -O2 -falign-functions=1 -falign-jumps=1 -falign-loops=1 -falign-labe
 DATA_PATH = $(patsubst %,$(B)/%.c.o,arch/$(ARCH)/irq arch/$(ARCH)/lapic virtio/virtq virtio/split virtio/split_turn virtio/packed virtio/packed_turn \
               virtio/burst drivers/block/blk drivers/net/net drivers/net/rx drivers/net/tx \
               lib/class/block lib/class/net lib/event apps/bench apps/bench_net apps/bench_cpus)
-# newlib's formatting without floating point, which nothing of ours uses: 25 KiB less than with it.
-PRINTF = $(if $(filter file,$(origin LIBC)),-Dsnprintf=sniprintf -Dvsnprintf=vsniprintf)
 # The kernel leaves vector registers alone; programs may use them.
-CFLAGS_KERNEL = $(LANGUAGE) $(WARNINGS) $(TARGET) $(OPTIMIZE) -ffreestanding -fbuiltin -mgeneral-regs-only $(PRINTF) $(KERNEL_CFLAGS)
-CFLAGS_APPS   = $(LANGUAGE) $(WARNINGS) $(TARGET) $(OPTIMIZE) -ffreestanding -fbuiltin $(PRINTF)
+CFLAGS_KERNEL = $(LANGUAGE) $(WARNINGS) $(TARGET) $(OPTIMIZE) -ffreestanding -fbuiltin -mgeneral-regs-only $(KERNEL_CFLAGS)
+CFLAGS_APPS   = $(LANGUAGE) $(WARNINGS) $(TARGET) $(OPTIMIZE) -ffreestanding -fbuiltin
 CFLAGS_USER   = $(LANGUAGE) -Wall $(TARGET) -O2 $(CFLAGS)
 
 LDFLAGS_IMAGE = -m elf_x86_64 -nostdlib -static --gc-sections -z max-page-size=4096 -z noexecstack --no-warn-execstack --build-id=none

@@ -6,7 +6,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -39,7 +38,7 @@ static void list(unsigned count, char **words)
 	while (dir && (entry = readdir(dir))) {
 		char name[1024];
 
-		snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
+		format_text(name, sizeof(name), "%s/%s", path, entry->d_name);
 		list_file(name, entry->d_name, entry->d_type == DT_LNK);
 	}
 	if (dir)

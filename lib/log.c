@@ -8,7 +8,6 @@
  */
 #include <base/log.h>
 
-#include <stdio.h>
 #include <string.h>
 
 #include <arch/clock.h>
@@ -18,7 +17,7 @@
 
 #define LINE_LENGTH 1000u
 #define RECORD_LENGTH 8000u
-#define LINE_END 3u /* CR, LF, and the NUL of vsnprintf() */
+#define LINE_END 3u /* CR, LF, and a NUL */
 
 enum log_level log_threshold = LOG_INFO;
 bool console_cr;
@@ -51,14 +50,6 @@ static void write_line(char *line, size_t length)
 	arch_console_write(line, length);
 }
 
-/* Append to the `length` bytes in `line`, which holds `limit` of them; returns the length that it would have without a limit. */
-[[gnu::format(printf, 4, 0)]] static size_t append(char *line, size_t length, size_t limit, const char *format, va_list args)
-{
-	int more = vsnprintf(line + length, limit - length + 1, format, args);
-
-	return more < 0 ? length : length + (size_t)more;
-}
-
 void log_line(enum log_level level, const char *format, ...)
 {
 	char line[LINE_LENGTH + LINE_END];
@@ -67,9 +58,9 @@ void log_line(enum log_level level, const char *format, ...)
 	if (level > log_threshold)
 		return;
 	uint64_t us = clock_ns() / 1000;
-	int stamp = snprintf(line, sizeof(line), "[%4u.%06u] ", (unsigned)(us / 1000000), (unsigned)(us % 1000000));
+	size_t length = format_text(line, sizeof(line), "[%4lu.%06lu] ", us / 1000000, us % 1000000);
 	va_start(args, format);
-	size_t length = append(line, (size_t)stamp, LINE_LENGTH, format, args);
+	length += log_format(line + length, LINE_LENGTH + 1 - length, format, args);
 	va_end(args);
 	write_line(line, MIN(length, LINE_LENGTH));
 }
@@ -80,7 +71,7 @@ void console_line(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	size_t length = append(line, 0, LINE_LENGTH, format, args);
+	size_t length = log_format(line, LINE_LENGTH + 1, format, args);
 	va_end(args);
 	write_line(line, MIN(length, LINE_LENGTH));
 }
@@ -90,33 +81,19 @@ void record(const char *format, ...)
 	static const char prefix[] = "@vireo ";
 	static struct spinlock lock;
 	static char line[RECORD_LENGTH + LINE_END];
+	size_t length = sizeof(prefix) - 1;
 	va_list args;
 
 	spin_lock(&lock);
 	memcpy(line, prefix, sizeof(prefix));
 	va_start(args, format);
-	size_t length = append(line, sizeof(prefix) - 1, RECORD_LENGTH, format, args);
+	length += log_format(line + length, RECORD_LENGTH + 1 - length, format, args);
 	va_end(args);
 	if (length > RECORD_LENGTH)
 		log_error("record of %zu bytes left out: the limit is %u", length, RECORD_LENGTH);
 	else
 		write_line(line, length);
 	spin_unlock(&lock);
-}
-
-void log_format(char *out, size_t size, const char *format, va_list args)
-{
-	if (vsnprintf(out, size, format, args) < 0 && size)
-		out[0] = '\0';
-}
-
-void format_text(char *out, size_t size, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	log_format(out, size, format, args);
-	va_end(args);
 }
 
 const char *json_string(char *out, size_t size, const char *text)

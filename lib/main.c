@@ -3,7 +3,6 @@
  *
  * All of it runs once, in this order, and waits for nothing by itself.
  */
-#include <stdio.h>
 #include <string.h>
 
 #include <arch/cpu.h>
@@ -73,9 +72,8 @@ static void refuse_program(const char *name)
 	size_t length = 0;
 
 	LINKER_FOR_EACH (vireo_programs, item) {
-		int more = snprintf(names + length, sizeof(names) - length, " %s", (*item)->name);
-
-		length = MIN(length + (size_t)more, sizeof(names) - 1);
+		length += format_text(names + length, sizeof(names) - length, " %s", (*item)->name);
+		length = MIN(length, sizeof(names) - 1);
 	}
 	log_error("no program \"%s\"; there are:%s", name, names);
 }

@@ -7,7 +7,6 @@
 #include <base/tap.h>
 
 #include <stdarg.h>
-#include <stdio.h>
 
 #include <base/log.h>
 
@@ -30,7 +29,7 @@ static void end_detail(void)
 	char plain[NAME_LENGTH];
 	size_t length = 0;
 
-	vsnprintf(plain, sizeof(plain), format, args);
+	log_format(plain, sizeof(plain), format, args);
 	for (const char *c = plain; *c; c++) {
 		if (*c == '#' || *c == '\\')
 			out[length++] = '\\';
@@ -84,7 +83,7 @@ void tap_detail(const char *format, ...)
 		console_line("  ---");
 	in_detail = true;
 	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
+	log_format(text, sizeof(text), format, args);
 	va_end(args);
 	console_line("  %s", text);
 }

@@ -7,8 +7,7 @@
  */
 #include <arch/guard.h>
 
-#include <stdio.h>
-
+#include <base/log.h>
 #include <base/util.h>
 
 #include "local.h"
@@ -34,6 +33,6 @@ void guard_trap(const struct trap_frame *f, const char *name)
 	    f->rsp - (uintptr_t)stack->low >= guard_state[1] - (uintptr_t)stack->low)
 		return;
 	function = symbol_find(f->rip, &start);
-	snprintf(why, sizeof(why), "%s in %s", name, function ? function : "?");
+	format_text(why, sizeof(why), "%s in %s", name, function ? function : "?");
 	guard_fall(why);
 }

@@ -1,6 +1,6 @@
 /*
  * The end by a bug: what happened, where, and how it came there, on the console, by as little code as possible. Only the message
- * of panic() passes through the C library's formatting. A fault in here starts one more panic, which says so and ends; a fault in
+ * of panic() is formatted as log lines are. A fault in here starts one more panic, which says so and ends; a fault in
  * that one ends at once.
  *
  * The backtrace follows frame pointers. Each step must lead upwards inside one known stack, so that a destroyed chain ends it.
@@ -8,10 +8,10 @@
 #include <arch/platform.h>
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include <arch/cpu.h>
+#include <base/log.h>
 #include <base/util.h>
 
 #include "local.h"
@@ -232,7 +232,7 @@ void panic(const char *format, ...)
 
 	enter();
 	va_start(args, format);
-	vsnprintf(message, sizeof(message), format, args);
+	log_format(message, sizeof(message), format, args);
 	va_end(args);
 	print(message);
 	print("\n");

@@ -86,6 +86,69 @@ static void test_control_characters(void **state)
 	expect("x?ok 1\n");
 }
 
+#define SAME(...)                                                                                                                \
+	do {                                                                                                                     \
+		char ours[80], theirs[80];                                                                                       \
+                                                                                                                                 \
+		assert_int_equal(format_text(ours, sizeof(ours), __VA_ARGS__), snprintf(theirs, sizeof(theirs), __VA_ARGS__));   \
+		assert_string_equal(ours, theirs);                                                                               \
+	} while (0)
+
+/* As the C library has it. */
+static void test_format(void **state)
+{
+	const int numbers[] = {0, 1, -1, 9, 10, 255, -4096, INT32_MAX, INT32_MIN};
+
+	(void)state;
+	SAME("%s", "");
+	SAME("100%% %c%c", 'a', 'b');
+	SAME("[%s|%5s|%-5s|%2s|%.2s|%-6.2s|%.*s]", "abc", "abc", "abc", "abc", "abc", "abc", 1, "abc");
+	for (unsigned i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		const int narrow = numbers[i];
+		const long wide = narrow * 0x70000003l;
+
+		SAME("%d %u %x %o %#x", narrow, (unsigned)narrow, (unsigned)narrow, (unsigned)narrow, (unsigned)narrow);
+		SAME("%ld %lu %lx %llx %#llx %zu", wide, (unsigned long)wide, (unsigned long)wide, (unsigned long long)wide,
+		     (unsigned long long)wide, (size_t)wide);
+		SAME("%3d|%03d|%-3d|%12ld|%012ld|%-12ld", narrow, narrow, narrow, wide, wide, wide);
+		SAME("%08x|%8x|%#010x|%016lx|%*u", (unsigned)narrow, (unsigned)narrow, (unsigned)narrow, (unsigned long)wide, 12,
+		     (unsigned)narrow);
+	}
+	/* Arguments from registers and from the stack, in turn with narrow ones. */
+	SAME("%u %lu %s %d %c %lx %d %ld", 1u, 2ul, "3", -4, '5', 6ul, -7, -8l);
+	SAME("%p", (void *)numbers);
+}
+
+[[gnu::format(printf, 3, 0)]] static void format_with(char *text, size_t size, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	log_format(text, size, format, args);
+	va_end(args);
+}
+
+/* The length is that without a limit; what is no conversion ends the text. */
+static void test_format_ends(void **state)
+{
+	static const char *const broken[] = {"ab%", "ab%y%s", "ab%-#5d", "ab%lll", "ab%5"};
+	char text[8] = "1234567";
+
+	(void)state;
+	assert_int_equal(format_text(text, 5, "%s%u", "abc", 123u), 6);
+	assert_string_equal(text, "abc1");
+	assert_int_equal(text[5], '6');
+	assert_int_equal(format_text(text, 1, "xyz"), 3);
+	assert_string_equal(text, "");
+	assert_int_equal(format_text(NULL, 0, "%s", "abc"), 3);
+	format_text(text, sizeof(text), "%070u", 5u); /* more zeros than there may be: blanks before them */
+	assert_string_equal(text, "      0");
+	for (unsigned i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
+		format_with(text, sizeof(text), broken[i], "x");
+		assert_string_equal(text, "ab");
+	}
+}
+
 static void test_cut(void **state)
 {
 	static char text[5000];
@@ -219,6 +282,8 @@ int main(void)
 		cmocka_unit_test_setup(test_line, set_up),
 		cmocka_unit_test_setup(test_levels, set_up),
 		cmocka_unit_test_setup(test_control_characters, set_up),
+		cmocka_unit_test_setup(test_format, set_up),
+		cmocka_unit_test_setup(test_format_ends, set_up),
 		cmocka_unit_test_setup(test_cut, set_up),
 		cmocka_unit_test_setup(test_record_is_whole_or_absent, set_up),
 		cmocka_unit_test_setup(test_json_string, set_up),

@@ -23,10 +23,10 @@ extern enum log_level log_threshold;
 #define log_info(...) log_line(LOG_INFO, __VA_ARGS__)
 #define log_debug(...) log_line(LOG_DEBUG, __VA_ARGS__)
 
-/* vsnprintf() for those who know no stdio: text cut to size, always terminated. */
-[[gnu::format(printf, 3, 0)]] void log_format(char *out, unsigned long size, const char *format, va_list args);
+/* vsnprintf() as far as lines need it (lib/format.c says how far): text cut to size, always terminated; the length without that limit. */
+[[gnu::format(printf, 3, 0)]] unsigned long log_format(char *out, unsigned long size, const char *format, va_list args);
 
-[[gnu::format(printf, 3, 4)]] void format_text(char *out, unsigned long size, const char *format, ...);
+[[gnu::format(printf, 3, 4)]] unsigned long format_text(char *out, unsigned long size, const char *format, ...);
 
 /* "off", "error", "warn", "info", "debug" -> log_threshold. False: no such level. */
 bool log_set_level(const char *name);

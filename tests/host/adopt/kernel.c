@@ -390,15 +390,20 @@ void record(const char *format, ...)
 	va_end(args);
 }
 
-void log_format(char *out, unsigned long size, const char *format, va_list args) { vsnprintf(out, size, format, args); }
-
-void format_text(char *out, unsigned long size, const char *format, ...)
+unsigned long log_format(char *out, unsigned long size, const char *format, va_list args)
 {
+	return (unsigned long)vsnprintf(out, size, format, args);
+}
+
+unsigned long format_text(char *out, unsigned long size, const char *format, ...)
+{
+	unsigned long length;
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(out, size, format, args);
+	length = log_format(out, size, format, args);
 	va_end(args);
+	return length;
 }
 
 const char *json_string(char *out, size_t size, const char *text)
