@@ -223,8 +223,10 @@ static bool use_legacy(struct virtio_pci *vp)
 {
 	const struct pci_bar *bar = &vp->function->bars[0];
 
-	if (!virtio_transport_allowed(VIRTIO_TRANSPORT_PCI_LEGACY) || vp->function->device >= DEVICE_MODERN || !bar->base ||
-	    bar->size < VIRTIO_PCI_LEGACY_MIN)
+	if (!virtio_transport_allowed(VIRTIO_TRANSPORT_PCI_LEGACY) || vp->function->device >= DEVICE_MODERN)
+		return false;
+	pci_open_ports(vp->function);
+	if (!bar->base || bar->size < VIRTIO_PCI_LEGACY_MIN)
 		return false;
 	vp->common = virtio_pci_region(vp, 0, 0, MIN(bar->size, UINT64_C(4096)));
 	if (vp->common.kind == REGION_NONE)
@@ -252,6 +254,7 @@ static void use(struct pci_function *function)
 	__builtin_memcpy(vp->vdev.address, function->name, sizeof(function->name));
 	if (!use_modern(vp) && !use_legacy(vp)) {
 		log_warn("virtio-pci %s: no interface of it can be used, ignored", function->name);
+		pci_disable(function);
 		page_free(vp, sizeof(*vp));
 		return;
 	}

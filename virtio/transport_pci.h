@@ -45,7 +45,7 @@ struct virtio_pci_queue {
 
 struct virtio_pci {
 	struct virtio_device vdev;
-	const struct pci_function *function;
+	struct pci_function *function;
 	const struct virtio_pci_layout *layout;
 
 	struct virtio_pci_region common, notify, isr, config; /* legacy: all in `common` */

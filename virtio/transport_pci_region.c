@@ -112,8 +112,11 @@ struct virtio_pci_region virtio_pci_region(const struct virtio_pci *vp, uint8_t 
 {
 	struct virtio_pci_region region = {.bar = bar, .offset = offset, .length = length};
 	const struct pci_bar *in = &vp->function->bars[bar];
-	bool inside = length && offset <= in->size && length <= in->size - offset;
+	bool inside;
 
+	if (in->kind == PCI_BAR_IO)
+		pci_open_ports(vp->function);
+	inside = length && offset <= in->size && length <= in->size - offset;
 	if (in->kind != PCI_BAR_NONE && !in->base) {
 		if (vp->window && inside && offset + length <= UINT32_MAX)
 			region.kind = REGION_WINDOW;

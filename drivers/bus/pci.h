@@ -3,7 +3,7 @@
  *
  * Every function of every bus behind every host is found (bridges followed by their bus numbers). Each is then offered to the
  * drivers' claim(): a PCI_DRIVER registers by linker section. A driver that knows the function by its ids opens it, which reads the
- * rest and sizes the BARs: a function that nobody drives is read three times and never written.
+ * rest and sizes BARs: a function that nobody drives is read three times and never written.
  */
 #ifndef DRIVERS_BUS_PCI_H
 #define DRIVERS_BUS_PCI_H
@@ -30,7 +30,7 @@ enum pci_bar_kind { PCI_BAR_NONE, PCI_BAR_MEM, PCI_BAR_IO };
 struct pci_bar {
 	enum pci_bar_kind kind;
 	bool is_64, prefetchable;
-	uint64_t base, size; /* bus address (0: nobody assigned one), bytes */
+	uint64_t base, size; /* bus address (0: nobody assigned one), bytes (0: of ports, before pci_open_ports()) */
 };
 
 struct pci_function {
@@ -46,7 +46,7 @@ struct pci_function {
 	char name[16];       /* "0000:00:04.0" */
 
 	/* From pci_open() on. */
-	bool sized;
+	uint16_t sized; /* which kinds of BARs: inside of the bus */
 	uint16_t subsystem_vendor, subsystem;
 	uint8_t irq_line, irq_pin;          /* pin: 0 none, 1 INTA ... */
 	struct pci_bar bars[PCI_BAR_COUNT]; /* of a 64-bit BAR the second is NONE */
@@ -70,11 +70,13 @@ struct pci_function *pci_first(void);
 /* The bridge that leads to its bus; NULL: none, it is a root bus. */
 const struct pci_function *pci_bridge_to(const struct pci_function *function);
 
-/* Read the header and the capability list, size the BARs, give addresses to those that have none. Memory and I/O decoding are off
- * afterwards, until pci_enable(). */
+/* Read the header and the capability list, size the memory BARs, give addresses to those that have none. What firmware left decoding
+ * goes on to. */
 void pci_open(struct pci_function *function);
+/* The same for the I/O BARs. Again is nothing. */
+void pci_open_ports(struct pci_function *function);
 
-/* Memory and I/O as the BARs have addresses, bus mastering, the bridges on the way; and all of the function's own off again. */
+/* Memory and I/O as the BARs opened have addresses, bus mastering, the bridges on the way; and all of the function's own off again. */
 void pci_enable(const struct pci_function *function);
 void pci_disable(const struct pci_function *function);
 

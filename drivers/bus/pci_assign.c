@@ -75,19 +75,6 @@ struct placement {
 
 static void place_bus(const struct pci_host *host, unsigned bus, struct placement *at, unsigned level);
 
-/* Other functions than the one that is being opened keep their decoding as it is. */
-static void size_other(struct pci_function *function)
-{
-	uint16_t command;
-
-	if (function->sized)
-		return;
-	command = pci_read16(function, PCI_COMMAND);
-	pci_disable(function);
-	pci_size(function);
-	pci_write16(function, PCI_COMMAND, command);
-}
-
 static bool is_large(const struct pci_bar *bar) { return bar->is_64 && bar->prefetchable && bar->size > LARGE; }
 
 static bool wants_place(const struct pci_bar *bar, bool large)
@@ -97,7 +84,7 @@ static bool wants_place(const struct pci_bar *bar, bool large)
 
 static void place_bars(struct pci_function *function, struct placement *at)
 {
-	size_other(function);
+	pci_size(function, PCI_BAR_MEM);
 	for (unsigned i = 0; i < PCI_BAR_COUNT; i++) {
 		uint64_t size = function->bars[i].size;
 
@@ -154,7 +141,7 @@ static uint64_t find_conflict(const struct pci_function *for_whom, enum pci_bar_
 	for (struct pci_function *other = pci_first(); other; other = other->next) {
 		struct range windows[2] = {{0, 0}, {0, 0}};
 
-		size_other(other);
+		pci_size(other, kind);
 		for (unsigned i = 0; i < PCI_BAR_COUNT; i++) {
 			const struct pci_bar *bar = &other->bars[i];
 
@@ -251,21 +238,21 @@ static bool open_way(const struct pci_function *function, bool large)
 	return base;
 }
 
-void pci_assign(struct pci_function *function)
+void pci_assign(struct pci_function *function, enum pci_bar_kind kind)
 {
-	if (!open_way(function, false) || !open_way(function, true))
+	if (kind == PCI_BAR_MEM && (!open_way(function, false) || !open_way(function, true)))
 		return;
 	for (unsigned i = 0; i < PCI_BAR_COUNT; i++) {
 		const struct pci_bar *bar = &function->bars[i];
 		uint64_t base;
 
-		if (bar->kind == PCI_BAR_NONE || bar->base)
+		if (bar->kind != kind || bar->base)
 			continue;
-		base = find_room(&(struct request){function, bar->kind, bar->size, bar->size, bar->is_64, is_large(bar)});
+		base = find_room(&(struct request){function, kind, bar->size, bar->size, bar->is_64, is_large(bar)});
 		if (base)
 			pci_set_bar(function, i, base);
 		else /* what needs the BAR says so; ports behind bridges are not assigned */
-			log_line(bar->kind == PCI_BAR_IO ? LOG_DEBUG : LOG_WARN, "pci %s: no room for BAR %u, %#llx bytes",
+			log_line(kind == PCI_BAR_IO ? LOG_DEBUG : LOG_WARN, "pci %s: no room for BAR %u, %#llx bytes",
 			         function->name, i, (unsigned long long)bar->size);
 	}
 }

@@ -2,8 +2,9 @@
  * One PCI function: its configuration space, header, BARs and capability list.
  *
  * The capability list is walked once, when the function is opened, into an array: what is looked up later cannot loop and cannot
- * change. BARs are sized with decoding off, so that the all-ones that sizing writes never sit over someone's memory; decoding comes
- * on with pci_enable(), in the same write as bus mastering, since each change of it makes a VMM rebuild its memory map.
+ * change. BARs are sized with decoding off, so that the all-ones that sizing writes never sit over someone's memory. Each change of
+ * what is decoded makes a VMM rebuild its memory map, so nothing else is turned off or on meanwhile, and ports, which few want, are
+ * not touched until someone does.
  */
 #include <errno.h>
 #include <stddef.h>
@@ -138,74 +139,98 @@ static uint32_t size_register(const struct pci_function *function, unsigned inde
 	return mask;
 }
 
-/* `mask` has ones where the BAR's address can be written, extended upwards to 64 bits; `end` is the end of the space it is in. */
-static bool bar_sane(const struct pci_bar *bar, uint64_t mask, uint64_t end)
+/* `end` is the end of the space it is in. */
+static bool bar_sane(const struct pci_bar *bar, uint64_t end)
 {
-	uint64_t size = -mask;
+	uint64_t size = bar->size;
 
 	return size && !(size & (size - 1)) && size <= end && !(bar->base & (size - 1)) && bar->base <= end - size;
 }
 
-/* Size BAR `index`; returns how many registers it takes. */
-static unsigned read_bar(struct pci_function *function, unsigned index, unsigned count)
+/* Size BAR `index`, if it is of that kind; returns how many registers it takes. */
+static unsigned read_bar(struct pci_function *function, unsigned index, unsigned count, enum pci_bar_kind kind)
 {
 	uint32_t low = pci_read32(function, (uint16_t)(PCI_BAR0 + 4 * index));
-	uint32_t flags = low & BAR_IO ? BAR_IO_FLAGS : BAR_MEM_FLAGS;
-	uint32_t low_mask = size_register(function, index, low) & ~flags;
-	struct pci_bar bar = {.kind = PCI_BAR_MEM, .base = low & ~flags};
-	uint64_t mask = low_mask | ~(uint64_t)UINT32_MAX, end = (uint64_t)UINT32_MAX + 1;
-	unsigned registers = 1;
-	bool sane = true;
+	bool io = low & BAR_IO, is_64 = !io && (low & BAR_TYPE) == BAR_TYPE_64 && index + 1 < count;
+	uint32_t flags = io ? BAR_IO_FLAGS : BAR_MEM_FLAGS;
+	struct pci_bar bar = {.kind = io ? PCI_BAR_IO : PCI_BAR_MEM, .base = low & ~flags};
+	uint64_t mask, end = io ? PORTS_END : UINT64_C(1) << 32;
 
-	if (low & BAR_IO) {
-		bar.kind = PCI_BAR_IO;
-		if (low_mask)
-			mask |= ~(uint64_t)(PORTS_END - 1); /* the upper half may be wired to 0 */
-		end = PORTS_END;
-	} else if ((low & BAR_TYPE) == BAR_TYPE_64 && index + 1 < count) {
+	if (bar.kind != kind) {
+		if (io && !(function->sized & PCI_COMMAND_IO))
+			function->bars[index] = bar;
+		return 1 + is_64;
+	}
+	function->bars[index].kind = PCI_BAR_NONE;
+	mask = size_register(function, index, low) & ~flags;
+	if (is_64) {
 		uint32_t high = pci_read32(function, (uint16_t)(PCI_BAR0 + 4 * (index + 1)));
 
 		bar.is_64 = true;
 		bar.prefetchable = low & BAR_PREFETCHABLE;
 		bar.base |= (uint64_t)high << 32;
-		mask = low_mask | (uint64_t)size_register(function, index + 1, high) << 32;
+		mask |= (uint64_t)size_register(function, index + 1, high) << 32;
 		end = UINT64_MAX;
-		registers = 2;
-	} else {
-		sane = (low & BAR_TYPE) == BAR_TYPE_32;
-	}
-	if (!low_mask && !bar.base && registers == 1)
+	} else if (!mask && !bar.base) {
 		return 1; /* not implemented */
+	} else {
+		mask |= ~(end - 1); /* wired to 0 */
+	}
 	bar.size = -mask;
-	if (sane && bar_sane(&bar, mask, end))
+	if ((io || is_64 || (low & BAR_TYPE) == BAR_TYPE_32) && bar_sane(&bar, end))
 		function->bars[index] = bar;
 	else
 		log_warn("pci %s: BAR %u makes no sense, ignored", function->name, index);
-	return registers;
+	return 1 + is_64;
 }
 
-void pci_size(struct pci_function *function)
+/* Returns what it was. A value that is there already is not written again: it would cost as much. */
+static uint16_t set_command(const struct pci_function *function, uint16_t clear, uint16_t set)
+{
+	uint16_t old = pci_read16(function, PCI_COMMAND), new = (uint16_t)((old & ~clear) | set);
+
+	if (new != old)
+		pci_write16(function, PCI_COMMAND, new);
+	return old;
+}
+
+void pci_size(struct pci_function *function, enum pci_bar_kind kind)
 {
 	unsigned count = function->header_type == PCI_HEADER_BRIDGE ? PCI_BRIDGE_BARS : PCI_BAR_COUNT;
+	uint16_t decode = kind == PCI_BAR_IO ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY, command;
 
-	if (function->sized)
+	if (function->sized & decode)
 		return;
-	function->sized = true;
+	function->sized |= decode;
+	command = set_command(function, decode, 0);
 	for (unsigned i = 0; i < count;)
-		i += read_bar(function, i, count);
+		i += read_bar(function, i, count, kind);
+	if (command & decode)
+		pci_write16(function, PCI_COMMAND, command);
 }
 
 void pci_set_bar(struct pci_function *function, unsigned index, uint64_t base)
 {
 	struct pci_bar *bar = &function->bars[index];
-	uint16_t offset = (uint16_t)(PCI_BAR0 + 4 * index), command = pci_read16(function, PCI_COMMAND);
+	uint16_t offset = (uint16_t)(PCI_BAR0 + 4 * index), command;
 
-	pci_disable(function); /* firmware may have left decoding on, whatever is in the BAR */
+	command = set_command(function, PCI_COMMAND_DECODE, 0); /* firmware may have left it on, whatever is in the BAR */
 	bar->base = base;
 	pci_write32(function, offset, (uint32_t)base);
 	if (bar->is_64)
 		pci_write32(function, offset + 4, (uint32_t)(base >> 32));
-	pci_write16(function, PCI_COMMAND, command);
+	if (command & PCI_COMMAND_DECODE)
+		pci_write16(function, PCI_COMMAND, command);
+}
+
+static void open_bars(struct pci_function *function, enum pci_bar_kind kind)
+{
+	pci_size(function, kind);
+	for (unsigned i = 0; i < PCI_BAR_COUNT; i++)
+		if (function->bars[i].kind == kind && !function->bars[i].base) {
+			pci_assign(function, kind);
+			return;
+		}
 }
 
 void pci_open(struct pci_function *function)
@@ -218,14 +243,10 @@ void pci_open(struct pci_function *function)
 	function->irq_line = (uint8_t)interrupt;
 	function->irq_pin = (uint8_t)(interrupt >> 8);
 	read_capabilities(function);
-	pci_disable(function);
-	pci_size(function);
-	for (unsigned i = 0; i < PCI_BAR_COUNT; i++)
-		if (function->bars[i].kind != PCI_BAR_NONE && !function->bars[i].base) {
-			pci_assign(function);
-			return;
-		}
+	open_bars(function, PCI_BAR_MEM);
 }
+
+void pci_open_ports(struct pci_function *function) { open_bars(function, PCI_BAR_IO); }
 
 static bool bar_holds(const struct pci_function *function, unsigned bar, enum pci_bar_kind kind, uint64_t offset, uint64_t length)
 {
@@ -265,30 +286,19 @@ int pci_bar_port(const struct pci_function *function, unsigned bar, uint64_t off
 
 /* ---- the rest ---- */
 
-static void set_command(const struct pci_function *function, uint16_t clear, uint16_t set)
-{
-	uint16_t old = pci_read16(function, PCI_COMMAND), new = (uint16_t)((old & ~clear) | set);
-
-	if (new != old)
-		pci_write16(function, PCI_COMMAND, new);
-}
-
 void pci_enable(const struct pci_function *function)
 {
 	uint16_t decode = PCI_COMMAND_MASTER;
 
 	for (unsigned i = 0; i < PCI_BAR_COUNT; i++)
-		if (function->bars[i].kind != PCI_BAR_NONE && function->bars[i].base)
+		if (function->bars[i].size && function->bars[i].base)
 			decode |= function->bars[i].kind == PCI_BAR_IO ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
 	for (const struct pci_function *bridge = function; (bridge = pci_bridge_to(bridge));)
 		set_command(bridge, 0, decode);
 	set_command(function, 0, decode);
 }
 
-void pci_disable(const struct pci_function *function)
-{
-	set_command(function, PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 0);
-}
+void pci_disable(const struct pci_function *function) { set_command(function, PCI_COMMAND_DECODE | PCI_COMMAND_MASTER, 0); }
 
 void pci_intx_set(const struct pci_function *function, bool on)
 {

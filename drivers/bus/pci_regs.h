@@ -4,7 +4,7 @@
 #ifndef DRIVERS_BUS_PCI_REGS_H
 #define DRIVERS_BUS_PCI_REGS_H
 
-#include <stdint.h>
+#include <drivers/bus/pci.h>
 
 enum {
 	PCI_VENDOR_ID = 0x00,
@@ -30,6 +30,7 @@ enum {
 enum {
 	PCI_COMMAND_IO = 0x0001,
 	PCI_COMMAND_MEMORY = 0x0002,
+	PCI_COMMAND_DECODE = PCI_COMMAND_IO | PCI_COMMAND_MEMORY,
 	PCI_COMMAND_MASTER = 0x0004,
 	PCI_COMMAND_INTX_DISABLE = 0x0400,
 	PCI_STATUS_CAPABILITIES = 0x0010,
@@ -46,19 +47,16 @@ enum {
 	PCI_CAPABILITY_MSIX = 0x11,
 };
 
-struct pci_function;
-struct pci_host;
-
 /* All ways into configuration space, looked for anew. Returns how many. */
 unsigned pci_find_hosts(const struct pci_host **hosts);
 /* The configuration space of a bus by ECAM; NULL: out of reach. */
 volatile uint8_t *pci_map_bus(const struct pci_host *host, unsigned bus);
 
-/* Size the BARs, once. Decoding is off meanwhile: the caller's doing. */
-void pci_size(struct pci_function *function);
+/* Size the BARs of a kind, once, with that kind's decoding off meanwhile. */
+void pci_size(struct pci_function *function, enum pci_bar_kind kind);
 void pci_set_bar(struct pci_function *function, unsigned index, uint64_t base);
 
-/* Give addresses to the function's BARs that have none, and windows to the bridges on the way. What has one is not moved. */
-void pci_assign(struct pci_function *function);
+/* Give addresses to the function's BARs of that kind that have none, and windows to the bridges on the way. What has one is not moved. */
+void pci_assign(struct pci_function *function, enum pci_bar_kind kind);
 
 #endif

@@ -385,7 +385,7 @@ static void check_places(void)
 			struct placed new = {b->base, b->size, b->kind == PCI_BAR_IO};
 
 			/* Only what can be told apart from what firmware set: the tree's windows are below those */
-			if (b->kind == PCI_BAR_NONE || !b->base || b->base < (new.io ? PORTS : WINDOW) ||
+			if (!b->size || !b->base || b->base < (new.io ? PORTS : WINDOW) ||
 			    b->base >= (new.io ? 0x2000 : WINDOW_END) || t.bases[of - model][bar])
 				continue;
 			fuzz_check(b->base % b->size == 0, "BAR %u of %s is placed at %#llx", bar, function->name,

@@ -8,7 +8,7 @@
 #include "pci_model.h"
 
 struct model_function model[MODEL_MAX];
-unsigned model_count, model_accesses, model_live_bar_writes, model_stray_writes;
+unsigned model_count, model_accesses, model_live_bar_writes, model_command_changes, model_stray_writes;
 
 void model_put(struct model_function *function, unsigned offset, uint32_t value, unsigned width)
 {
@@ -59,6 +59,16 @@ static uint32_t read_config(void *context, uint16_t bdf, uint16_t offset, unsign
 	return function ? model_get(function, offset, width) : UINT32_MAX;
 }
 
+/* Whether the BAR's address is in use. One that takes to be of another kind is in use as neither. */
+static bool decodes(const struct model_function *function, unsigned bar)
+{
+	bool is_upper_half = bar > 0x10 && (function->space[bar - 4] & 7) == 4;
+
+	if (function->writable[bar] & 1 && !is_upper_half)
+		return false;
+	return function->space[4] & (function->space[bar] & 1 && !is_upper_half ? 1 : 2);
+}
+
 static void write_config(void *context, uint16_t bdf, uint16_t offset, unsigned width, uint32_t value)
 {
 	struct model_function *function = find(bdf);
@@ -70,8 +80,10 @@ static void write_config(void *context, uint16_t bdf, uint16_t offset, unsigned 
 		model_stray_writes++;
 		return;
 	}
-	if (offset >= 0x10 && offset < bars_end && function->space[4] & 3)
+	if (offset >= 0x10 && offset < bars_end && decodes(function, offset & ~3u))
 		model_live_bar_writes++;
+	if (offset == 4 && (function->space[4] ^ value) & 7)
+		model_command_changes++;
 	for (unsigned i = 0; i < width; i++) {
 		uint8_t mask = function->writable[offset + i];
 
@@ -83,7 +95,7 @@ static void write_config(void *context, uint16_t bdf, uint16_t offset, unsigned 
 void model_start(void)
 {
 	memset(model, 0, sizeof(model));
-	model_count = model_accesses = model_live_bar_writes = model_stray_writes = 0;
+	model_count = model_accesses = model_live_bar_writes = model_command_changes = model_stray_writes = 0;
 	host_pci_ports_set(read_config, write_config, NULL);
 }
 

@@ -23,7 +23,7 @@ struct model_function {
 #define MODEL_MAX 64
 extern struct model_function model[MODEL_MAX];
 extern unsigned model_count;
-extern unsigned model_accesses, model_live_bar_writes, model_stray_writes;
+extern unsigned model_accesses, model_live_bar_writes, model_command_changes, model_stray_writes;
 
 /* No functions, ports attached, counters at 0; host_boot() has been called. */
 void model_start(void);

@@ -65,9 +65,11 @@ static void function_write(struct swdev *dev, uint16_t offset, unsigned width, u
 	if (dev->removed)
 		return;
 	if (offset >= 0x10 && offset < 0x28 && width == 4) {
-		if (get16(pci->config + PCI_COMMAND_REG) & 3)
+		unsigned index = (offset - 0x10u) / 4;
+
+		if (get16(pci->config + PCI_COMMAND_REG) & (pci->bars[index].flags & 1 ? 1 : 2))
 			swdev_violation(dev, "a BAR is written while decoding is on");
-		write_bar(dev, (offset - 0x10u) / 4, value);
+		write_bar(dev, index, value);
 	} else if (offset == PCI_COMMAND_REG) {
 		write_command(dev, (uint16_t)value);
 	} else if (pci->msix_cap && offset == pci->msix_cap + 2) {

@@ -21,6 +21,7 @@ static bool claim(struct pci_function *function)
 	if (function->vendor != ID_VENDOR)
 		return false;
 	pci_open(function);
+	pci_open_ports(function);
 	pci_enable(function);
 	claim_order[claimed++] = function->name;
 	return true;

@@ -42,6 +42,7 @@ static struct pci_function *open_it(void)
 	function = model_found("0000:00:04.0");
 	assert_non_null(function);
 	pci_open(function);
+	pci_open_ports(function);
 	assert_int_equal(model_live_bar_writes, 0);
 	return function;
 }
@@ -73,7 +74,7 @@ static void test_bars(void **state)
 	assert_int_equal(function->bars[3].kind, PCI_BAR_NONE);
 	assert_int_equal(function->bars[4].size, 0x100000);
 	assert_int_equal(function->bars[5].kind, PCI_BAR_NONE);
-	assert_int_equal(device->space[4] & 7, 0);            /* until it is enabled */
+	assert_int_equal(device->space[4] & 7, 7);            /* and all decodes again */
 	assert_int_equal(model_get(device, 0x14, 4), BAR_AT); /* sizing put it back */
 	pci_enable(function);
 	assert_int_equal(device->space[4] & 7, 7);
@@ -86,6 +87,46 @@ static void test_bars(void **state)
 	assert_int_equal(pci_bar_port(function, 0, 0x1c, 4, &port), 0);
 	assert_int_equal(port, 0xc11c);
 	expect_lines(0, NULL);
+}
+
+/* What firmware has placed and enabled costs a VMM's memory map two changes, and ports none. */
+static void test_decoding(void **state)
+{
+	struct pci_function *function;
+
+	(void)state;
+	device->space[4] = 7;
+	model_bar(device, 0, 0x20, 1, 0xc100);
+	model_bar(device, 1, 0x1000, 0, BAR_AT);
+	model_scan();
+	function = model_found("0000:00:04.0");
+	model_command_changes = 0;
+	pci_open(function);
+	pci_enable(function);
+	assert_int_equal(model_command_changes, 2);
+	assert_int_equal(function->bars[0].kind, PCI_BAR_IO);
+	assert_null(pci_bar_map(function, 0, 0, 4));
+	expect_lines(1, "holds no memory");
+	pci_open_ports(function);
+	pci_open_ports(function);
+	pci_enable(function);
+	assert_int_equal(model_command_changes, 4);
+	assert_int_equal(function->bars[0].size, 0x20);
+
+	/* What does not decode stays so until it is enabled; then what was opened does. */
+	set_up(NULL);
+	model_bar(device, 0, 0x20, 1, 0xc100);
+	model_bar(device, 1, 0x1000, 0, BAR_AT);
+	model_scan();
+	function = model_found("0000:00:04.0");
+	pci_open(function);
+	assert_int_equal(model_command_changes, 0);
+	pci_enable(function);
+	assert_int_equal(device->space[4], 6);
+	pci_open_ports(function);
+	pci_enable(function);
+	assert_int_equal(device->space[4], 7);
+	assert_int_equal(model_command_changes, 2);
 }
 
 static void test_bounds(void **state)
@@ -423,6 +464,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_bars, set_up),
+		cmocka_unit_test_setup(test_decoding, set_up),
 		cmocka_unit_test_setup(test_bounds, set_up),
 		cmocka_unit_test_setup(test_bar_out_of_reach, set_up),
 		cmocka_unit_test_setup(test_impossible_bars, set_up),
