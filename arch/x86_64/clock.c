@@ -20,7 +20,8 @@
 #define LVT_DEADLINE (2u << 17)
 
 static struct rates rates;
-static uint64_t tsc_hz, lapic_hz;
+static bool can_measure;
+static uint64_t tsc_hz;
 static uint64_t ns_per_tick;  /* 32 bits of fraction */
 static uint64_t ticks_per_ns; /* TICKS_SHIFT bits of fraction */
 static bool deadline_mode;
@@ -30,21 +31,45 @@ static uint64_t scale(uint64_t value, uint64_t factor, unsigned shift)
 	return (uint64_t)((unsigned __int128)value * factor >> shift);
 }
 
-uint64_t clock_hz(void) { return tsc_hz; }
+static void set_rate(uint64_t hz)
+{
+	tsc_hz = hz;
+	ns_per_tick = (NS_PER_S << 32) / hz;
+	ticks_per_ns = (hz << TICKS_SHIFT) / NS_PER_S;
+}
 
-/* 0 until there is a rate: so early, GS leads nowhere yet. */
-uint64_t clock_ns(void) { return tsc_hz ? scale(clock_ticks() - boot_ticks, ns_per_tick, 32) : 0; }
+void clock_init_cpu(void) { lapic_timer_setup(VECTOR_TIMER | (deadline_mode ? LVT_DEADLINE : 0)); }
+
+/* False: it is too early, or the rate is being measured. */
+static bool find_rate(void)
+{
+	if (!can_measure)
+		return false;
+	can_measure = false;
+	rates_find(&rates, !deadline_mode);
+	/* The highest rate that it may be, so that time never goes back when it becomes known better. */
+	set_rate(rates.tsc_hz + (rates.error_ppm ? rates.tsc_hz * RATES_ERROR_MAX_PPM / 1000000 : 0));
+	clock_init_cpu();
+	return true;
+}
+
+uint64_t clock_hz(void) { return tsc_hz || find_rate() ? tsc_hz : 0; }
+
+/* 0 until there can be a rate: so early, GS leads nowhere yet. */
+uint64_t clock_ns(void) { return likely(tsc_hz) || find_rate() ? scale(clock_ticks() - boot_ticks, ns_per_tick, 32) : 0; }
 
 /* The local APIC's timer has 32 bits: a long wait ends early, and clock_interrupt() goes on. */
 static void start_countdown(uint64_t deadline_ns)
 {
 	uint64_t now = clock_ns(), wait = deadline_ns > now ? MIN(deadline_ns - now, NS_PER_S) : 0;
 
-	lapic_timer_start((uint32_t)MAX(MIN(wait * (lapic_hz / 1000) / 1000000, (uint64_t)UINT32_MAX), UINT64_C(1)));
+	lapic_timer_start((uint32_t)MAX(MIN(wait * (rates.lapic_hz / 1000) / 1000000, (uint64_t)UINT32_MAX), UINT64_C(1)));
 }
 
 void clock_arm(uint64_t deadline_ns)
 {
+	if (unlikely(!tsc_hz))
+		(void)find_rate();
 	this_cpu()->armed_ns = deadline_ns;
 	if (deadline_ns == UINT64_MAX && deadline_mode)
 		wrmsr(MSR_TSC_DEADLINE, 0);
@@ -66,34 +91,28 @@ void clock_interrupt(void)
 		cpu->armed_ns = UINT64_MAX;
 }
 
-static void set_rate(uint64_t hz)
-{
-	tsc_hz = hz;
-	ns_per_tick = (NS_PER_S << 32) / hz;
-	ticks_per_ns = (hz << TICKS_SHIFT) / NS_PER_S;
-}
-
-void clock_init_cpu(void) { lapic_timer_setup(VECTOR_TIMER | (deadline_mode ? LVT_DEADLINE : 0)); }
-
+/* The rate is known when somebody first needs it: that is clock_refine(), if no log line and no device that is waited for comes before. */
 void clock_init(void)
 {
 	deadline_mode = cpuid(1).ecx & BIT64(24);
-	rates = rates_find(!deadline_mode);
-	lapic_hz = rates.lapic_hz;
-	/* The highest rate that it may be, so that time never goes back when it becomes known better. */
-	set_rate(rates.tsc_hz + rates.tsc_hz * MIN(rates.error_ppm, 100000u) / 1000000);
-	clock_init_cpu();
+	can_measure = true;
+	if (!rates_begin(&rates))
+		(void)find_rate();
 }
 
 void clock_refine(void)
 {
 	char timer[40] = "TSC deadline";
 
-	(void)rates_refine(&rates);
+	if (!find_rate())
+		rates_refine(&rates);
+	rates_end(&rates);
 	set_rate(rates.tsc_hz);
+	if (log_is_off())
+		return;
 	if (!deadline_mode)
-		format_text(timer, sizeof(timer), "at %u.%03u MHz", (unsigned)(lapic_hz / 1000000),
-		            (unsigned)(lapic_hz / 1000 % 1000));
+		format_text(timer, sizeof(timer), "at %u.%03u MHz", (unsigned)(rates.lapic_hz / 1000000),
+		            (unsigned)(rates.lapic_hz / 1000 % 1000));
 	log_info("clock: TSC %u.%03u MHz (%s, error %u ppm); timer: %s, %s", (unsigned)(tsc_hz / 1000000),
 	         (unsigned)(tsc_hz / 1000 % 1000), rates.source, rates.error_ppm, lapic_is_x2apic() ? "x2APIC" : "xAPIC", timer);
 }

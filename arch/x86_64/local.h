@@ -185,18 +185,22 @@ void fadt_write(const struct fadt_register *reg, uint32_t value); /* nothing whe
 /* clock.c */
 void clock_init(void);
 void clock_refine(void);   /* once the boot has taken its time */
-void clock_init_cpu(void); /* this CPU's timer; clock_init() has it done for the first */
+void clock_init_cpu(void); /* this CPU's timer; the first one's is ready when its rate is known */
 void clock_interrupt(void);
 
-/* rates.c: how fast the TSC and the local APIC's timer count */
+/* rates.c: how fast the TSC and the local APIC's timer count. One CPU measures. */
 struct rates {
 	const char *source;
-	uint64_t tsc_hz, lapic_hz; /* lapic_hz 0: not known, not wanted */
+	uint64_t tsc_hz, lapic_hz; /* lapic_hz 0: not known */
 	unsigned error_ppm;        /* of what was measured */
 };
-uint64_t rates_kvm_time(void); /* kvm-clock's time, ns; 0: it is not offered */
-struct rates rates_find(bool want_lapic);
-bool rates_refine(struct rates *rates); /* once, at any later time; false: as they were */
+#define RATES_ERROR_MAX_PPM 10000      /* worse is not believed */
+uint64_t rates_kvm_time(void);         /* kvm-clock's time, ns; 0: it is not offered */
+bool rates_begin(struct rates *rates); /* true: what nobody told is to be measured, from now on */
+/* What is not known yet. Until then the local APIC's timer is for nothing else. */
+void rates_find(struct rates *rates, bool want_lapic);
+void rates_refine(struct rates *rates); /* at a later time: what was measured before, once more */
+void rates_end(const struct rates *rates);
 
 /* reference.c: counters of known rate that a PC may have */
 struct reference {

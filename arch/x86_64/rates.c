@@ -1,13 +1,14 @@
 /*
  * How fast the TSC and the local APIC's timer count.
  *
- * Told, where somebody tells: CPUID 15h and 16h, the hypervisors' leaf 40000010h, kvm-clock. Measured otherwise, both at once,
- * against a counter of known rate, in two steps that do not hold up the boot: at first for a fraction of a millisecond, which is
- * good enough for log lines and time-outs, and once devices are found over all the time since. Where there is no such counter, the
- * local APIC's timer is the reference: under hypervisors it counts at 1 GHz, less where somebody chose so.
+ * Told, where somebody tells: CPUID 15h and 16h, the hypervisors' leaf 40000010h, kvm-clock. Measured otherwise, against a counter
+ * of known rate, and without holding up the boot: one tick of that counter is caught at once, and what is measured is the time from
+ * there to when the rate is needed. Where there is no such counter, the local APIC's timer is the reference: under hypervisors it
+ * counts at 1 GHz, less where somebody chose so.
  *
  * A measurement takes the time between two ticks of the reference, each caught between two readings of the TSC. Between those the
- * hypervisor may take the CPU away; so each end is the best of a few ticks, and what uncertainty is left is the stated error.
+ * hypervisor may take the CPU away; so each end is the best of a few ticks, and what uncertainty is left is the stated error. A
+ * third tick, a little before the last one, tells whether the reference is one: by what comes between these two it must have come as far.
  */
 #include <arch/clock.h>
 #include <base/log.h>
@@ -20,12 +21,11 @@
 #define MHZ UINT64_C(1000000)
 #define GHZ UINT64_C(1000000000)
 
-#define FIRST_HALVES_PER_SECOND 8000 /* one over the time that half a measurement takes: at first ... */
-#define HALVES_PER_SECOND 1000       /* ... and at most, or where it is not refined later */
-#define TICKS_TRIED 4                /* at each end */
-#define READS_MAX 100000             /* without a tick: the reference stands still */
-#define ERROR_MAX_PPM 10000          /* worse is not believed */
-#define LVT_MASKED (1u << 16)
+#define SHORT_PER_SECOND 8000 /* one over the least time from tick to tick of three: while the boot waits for it ... */
+#define LONG_PER_SECOND 1000  /* ... and where there will be no better one */
+#define TICKS_TRIED 4         /* at each end */
+#define READS_MAX 100000      /* without a tick: the reference stands still */
+#define SPAN_MAX_SECONDS 2    /* the local APIC's timer takes longer to 0, 50 rounds of a reference last longer */
 
 #define LEAF_CRYSTAL 0x15
 #define LEAF_FREQUENCY 0x16
@@ -36,7 +36,7 @@
 
 static bool rates_from_cpuid(struct rates *rates)
 {
-	struct cpuid crystal = cpuid(LEAF_CRYSTAL), base = cpuid(LEAF_FREQUENCY);
+	struct cpuid crystal = cpuid(LEAF_CRYSTAL);
 
 	if (!crystal.eax || !crystal.ebx)
 		return false;
@@ -44,18 +44,17 @@ static bool rates_from_cpuid(struct rates *rates)
 	if (crystal.ecx)
 		rates->tsc_hz = (uint64_t)crystal.ecx * crystal.ebx / crystal.eax;
 	else
-		rates->tsc_hz = (base.eax & 0xffff) * MHZ;
+		rates->tsc_hz = (cpuid(LEAF_FREQUENCY).eax & 0xffff) * MHZ;
 	rates->source = "CPUID 15h";
 	return rates->tsc_hz != 0;
 }
 
+static bool under_hypervisor(void) { return cpuid(1).ecx & BIT64(31); }
+
 static bool rates_from_hypervisor(struct rates *rates)
 {
-	struct cpuid r;
+	struct cpuid r = cpuid(LEAF_HYPERVISOR_RATES);
 
-	if (!(cpuid(1).ecx & BIT64(31)))
-		return false;
-	r = cpuid(LEAF_HYPERVISOR_RATES);
 	rates->tsc_hz = r.eax * KHZ;
 	rates->lapic_hz = r.ebx * KHZ;
 	rates->source = "CPUID 40000010h";
@@ -75,15 +74,14 @@ struct kvm_clock {
 };
 _Static_assert(sizeof(struct kvm_clock) == 32, "pvclock_vcpu_time_info");
 
-/* As it is now. False: it is not offered. */
+/* As it is now, under a hypervisor. False: it is not offered. */
 static bool kvm_clock(struct kvm_clock *copy)
 {
 	static volatile struct kvm_clock clock __attribute__((aligned(32)));
-	struct cpuid id = cpuid(LEAF_HYPERVISOR), features = cpuid(LEAF_HYPERVISOR + 1);
+	struct cpuid id = cpuid(LEAF_HYPERVISOR);
 
 	/* "KVMKVMKVM" */
-	if (!(cpuid(1).ecx & BIT64(31)) || id.ebx != 0x4b4d564b || id.ecx != 0x564b4d56 ||
-	    !(features.eax & KVM_FEATURE_CLOCKSOURCE2))
+	if (id.ebx != 0x4b4d564b || id.ecx != 0x564b4d56 || !(cpuid(LEAF_HYPERVISOR + 1).eax & KVM_FEATURE_CLOCKSOURCE2))
 		return false;
 	wrmsr(MSR_KVM_SYSTEM_TIME, (uintptr_t)&clock | 1);
 	copy->system_time = clock.system_time;
@@ -97,7 +95,7 @@ uint64_t rates_kvm_time(void)
 {
 	struct kvm_clock clock;
 
-	return kvm_clock(&clock) ? clock.system_time : 0;
+	return under_hypervisor() && kvm_clock(&clock) ? clock.system_time : 0;
 }
 
 static bool rates_from_kvm(struct rates *rates)
@@ -120,151 +118,101 @@ struct tick {
 	uint32_t lapic;
 };
 
-/* Wait for a tick: the sharpest of several. False: there is none. */
-static bool catch_tick(const struct reference *reference, struct tick *best)
+/* What is measured with, and since when. */
+static const struct reference *reference;
+static unsigned next; /* of references[] */
+static struct tick first;
+static const char *refused; /* one that was no good */
+
+/* Wait for a tick that comes `counts` or somewhat more after a former one: the sharpest of several. False: there is none. */
+static bool catch_tick(const struct tick *former, uint32_t counts, struct tick *best)
 {
+	uint32_t before = reference->read() & reference->mask;
+	uint64_t from = clock_ticks();
+	unsigned ticks = 0;
+
 	best->doubt = UINT64_MAX;
-	for (unsigned i = 0; i < TICKS_TRIED; i++) {
-		uint32_t before = reference->read() & reference->mask;
-		uint64_t from = clock_ticks();
+	for (unsigned reads = 0; reads < READS_MAX; reads++) {
+		uint32_t now = reference->read() & reference->mask;
+		uint64_t to = clock_ticks();
 
-		for (unsigned reads = 0;; reads++) {
-			uint32_t now = reference->read() & reference->mask;
-			uint64_t to = clock_ticks();
-
-			if (now != before) {
-				if (to - from < best->doubt)
-					*best = (struct tick){now, from + (to - from) / 2, to - from, lapic_timer_current()};
-				break;
-			}
-			if (reads == READS_MAX)
-				return false;
-			from = to;
+		if (now != before && ((now - former->count) & reference->mask) >= counts) {
+			if (to - from < best->doubt)
+				*best = (struct tick){now, from + (to - from) / 2, to - from, lapic_timer_current()};
+			if (++ticks == TICKS_TRIED)
+				return true;
 		}
+		before = now;
+		from = to;
 	}
-	return true;
+	return false;
 }
 
-/* The tick that comes `counts` or somewhat more after another. */
-static bool catch_tick_after(const struct reference *reference, const struct tick *former, uint32_t counts, struct tick *tick)
-{
-	unsigned reads = 0;
+static bool catch_first(void) { return catch_tick(&first, 0, &first); }
 
-	while (((reference->read() - former->count) & reference->mask) < counts) {
-		if (++reads == READS_MAX)
-			return false;
-	}
-	return catch_tick(reference, tick);
-}
-
-/* Ticks of the TSC per second, between two ticks of the reference. */
-static uint64_t tsc_rate(const struct reference *reference, const struct tick *first, const struct tick *last)
+/*
+ * Over all the time since the first tick. How far that may be off: half of the doubt at each end, and what a tick is worth, as it may have
+ * come anywhere in that time. The short piece up to the last tick foretells the whole: how often the reference has come round, and how far it
+ * must have come. Where it has not, it has lost ticks or goes by another time. The piece grows until the result is good.
+ */
+static bool measure_with(uint32_t pieces_per_second, struct rates *rates)
 {
-	return (last->tsc - first->tsc) * reference->hz / MAX((last->count - first->count) & reference->mask, 1u);
-}
-
-/* How far a result may be off: half of the doubt at each end, and what a tick is worth, as it may have come anywhere in that time. */
-static uint64_t span_error(const struct reference *reference, const struct tick *first, const struct tick *last)
-{
-	return (first->doubt + last->doubt) / 2 * MHZ / MAX(last->tsc - first->tsc, UINT64_C(1)) +
-	       MHZ / MAX((last->count - first->count) & reference->mask, 1u);
-}
-
-/* Between a tick caught before, and another one. False: not believed. */
-static bool finish(const struct reference *reference, const struct tick *first, const struct tick *last, uint64_t error,
-                   struct rates *rates)
-{
-	*rates = (struct rates){.source = reference->name,
-	                        .tsc_hz = tsc_rate(reference, first, last),
-	                        .lapic_hz = (uint64_t)(first->lapic - last->lapic) * reference->hz /
-	                                    MAX((last->count - first->count) & reference->mask, 1u),
-	                        .error_ppm = (unsigned)MIN(error, MHZ)};
-	return rates->tsc_hz && error <= ERROR_MAX_PPM;
-}
-
-/* Two halves: where they disagree, the reference has lost ticks or goes by another time. They grow until the result is good. */
-static bool measure_with(const struct reference *reference, uint32_t halves_per_second, struct tick *first, struct rates *rates)
-{
-	uint32_t counts = MAX(reference->hz / halves_per_second, 1u);
+	uint32_t mask = reference->mask, hz = reference->hz, counts = MAX(hz / pieces_per_second, 1u);
 	struct tick middle, last;
-	uint64_t error;
 
-	if (!catch_tick(reference, first) || !catch_tick_after(reference, first, counts, &middle))
+	if (!catch_tick(&first, counts, &middle))
 		return false;
-	do {
-		if (!catch_tick_after(reference, &middle, counts, &last))
+	for (; counts <= hz / LONG_PER_SECOND * 2 && catch_tick(&middle, counts, &last); counts *= 2) {
+		uint64_t ticks = last.tsc - first.tsc + 1, piece = last.tsc - middle.tsc + 1;
+		uint64_t foretold = ticks * ((last.count - middle.count) & mask) / piece;
+		uint64_t whole = (last.count - first.count) & mask;
+
+		whole += (foretold - whole + mask / 2) & ~(uint64_t)mask;
+		if (!whole || foretold > (uint64_t)hz * SPAN_MAX_SECONDS)
 			return false;
 
-		uint64_t whole = MAX(tsc_rate(reference, first, &last), UINT64_C(1)), half = tsc_rate(reference, first, &middle);
+		uint64_t off = (MAX(whole, foretold) - MIN(whole, foretold)) * MHZ / whole;
+		uint64_t error = (first.doubt + last.doubt) / 2 * MHZ / ticks + MHZ / whole;
 
-		error = (whole > half ? whole - half : half - whole) * MHZ / whole + span_error(reference, first, &last);
-		if (finish(reference, first, &last, error, rates))
+		*rates = (struct rates){reference->name, ticks * hz / whole, (uint64_t)(first.lapic - last.lapic) * hz / whole,
+		                        (unsigned)error};
+		if (off + error <= RATES_ERROR_MAX_PPM && rates->tsc_hz)
 			return true;
-		middle = last;
-		counts *= 2;
-	} while (counts <= reference->hz / HALVES_PER_SECOND * 2);
-	log_info("clock: %s is no good reference (error %llu ppm)", reference->name, (unsigned long long)error);
+		rates->tsc_hz = 0;
+	}
+	return false;
+}
+
+/* The next one that is there, and counts; the local APIC's timer counts from there on, too. */
+static bool next_reference(void)
+{
+	while (next < reference_count) {
+		reference = &references[next++];
+		if (!reference->start())
+			continue;
+		if (catch_first())
+			return true;
+		reference->stop();
+	}
+	reference = NULL;
 	return false;
 }
 
 /* The local APIC's timer counts down; as a reference it counts up. */
 static uint32_t lapic_read(void) { return 0u - lapic_timer_current(); }
 
-/* What rates_refine() goes on with. */
-static const struct reference *reference_in_use;
-static struct tick first_tick;
-
-static void measure(struct rates *rates)
+/* It is needed for other things: all at once. */
+static void measure_with_lapic(struct rates *rates)
 {
-	static const struct reference lapic = {"local APIC, taken as 1 GHz", 1000000000, UINT32_MAX, NULL, lapic_read, NULL};
+	static const struct reference lapic = {"local APIC, taken as 1 GHz", GHZ, UINT32_MAX, NULL, lapic_read, NULL};
 
-	for (unsigned i = 0; i < reference_count; i++) {
-		if (!references[i].start())
-			continue;
-		if (measure_with(&references[i], FIRST_HALVES_PER_SECOND, &first_tick, rates)) {
-			reference_in_use = &references[i];
-			return;
-		}
-		references[i].stop();
-	}
-	/* This one is needed for other things: all of it now. */
-	if (!measure_with(&lapic, HALVES_PER_SECOND, &first_tick, rates)) {
+	reference = &lapic;
+	if (!catch_first() || !measure_with(LONG_PER_SECOND, rates))
 		*rates = (struct rates){.source = "nothing, taken as 1 GHz", .tsc_hz = GHZ, .lapic_hz = GHZ, .error_ppm = MHZ};
-		log_warn("clock: no counter moves; times will be wrong");
-	}
+	reference = NULL;
 }
 
-/* The whole span since the first tick, however long that is, as long as the reference has not come round meanwhile; else once more, longer. */
-static bool measure_again(const struct rates *former, struct rates *rates)
-{
-	const struct reference *reference = reference_in_use;
-	uint64_t counts = (clock_ticks() - first_tick.tsc) / MAX(former->tsc_hz / reference->hz, UINT64_C(1));
-	struct tick last;
-
-	if (counts > reference->mask / 2)
-		return measure_with(reference, HALVES_PER_SECOND, &first_tick, rates);
-	return catch_tick(reference, &last) &&
-	       finish(reference, &first_tick, &last, span_error(reference, &first_tick, &last), rates);
-}
-
-bool rates_refine(struct rates *rates)
-{
-	uint64_t bound = rates->tsc_hz * rates->error_ppm / MHZ;
-	struct rates again;
-	bool better;
-
-	if (!reference_in_use)
-		return false;
-	better = measure_again(rates, &again) && again.error_ppm < rates->error_ppm && again.tsc_hz <= rates->tsc_hz + bound &&
-	         again.tsc_hz >= rates->tsc_hz - bound;
-	reference_in_use->stop();
-	reference_in_use = NULL;
-	if (!better)
-		return false;
-	again.lapic_hz = rates->lapic_hz; /* its timer may have had other things to count */
-	*rates = again;
-	return true;
-}
+/* ---- both ---- */
 
 /* The local APIC's rate by the TSC's, which is known. */
 static uint64_t measure_lapic(uint64_t tsc_hz)
@@ -274,20 +222,57 @@ static uint64_t measure_lapic(uint64_t tsc_hz)
 
 	do
 		ticks = clock_ticks() - start;
-	while (ticks < tsc_hz / HALVES_PER_SECOND);
+	while (ticks < tsc_hz / LONG_PER_SECOND);
 	return (uint64_t)(count - lapic_timer_current()) * tsc_hz / ticks;
 }
 
-struct rates rates_find(bool want_lapic)
+bool rates_begin(struct rates *rates)
 {
-	struct rates rates = {0};
-
-	lapic_timer_setup(LVT_MASKED | VECTOR_TIMER);
 	lapic_timer_start(UINT32_MAX);
-	if (!rates_from_cpuid(&rates) && !rates_from_hypervisor(&rates) && !rates_from_kvm(&rates))
-		measure(&rates);
-	if (want_lapic && !rates.lapic_hz)
-		rates.lapic_hz = measure_lapic(rates.tsc_hz);
+	return !rates_from_cpuid(rates) && !(under_hypervisor() && (rates_from_hypervisor(rates) || rates_from_kvm(rates))) &&
+	       next_reference();
+}
+
+/* Over long pieces, with the first tick caught anew: it may be the one to blame, or too old. */
+static bool measure_anew(struct rates *rates) { return catch_first() && measure_with(LONG_PER_SECOND, rates); }
+
+/* May be on behalf of whoever holds the serial port: what there is to say is said later. */
+void rates_find(struct rates *rates, bool want_lapic)
+{
+	if (reference && !measure_with(SHORT_PER_SECOND, rates)) {
+		lapic_timer_start(UINT32_MAX);
+		while (reference && !measure_anew(rates)) {
+			refused = reference->name;
+			reference->stop();
+			(void)next_reference();
+		}
+	}
+	if (!rates->tsc_hz)
+		measure_with_lapic(rates);
+	if (want_lapic && !rates->lapic_hz)
+		rates->lapic_hz = measure_lapic(rates->tsc_hz);
 	lapic_timer_start(0);
-	return rates;
+}
+
+void rates_refine(struct rates *rates)
+{
+	uint64_t bound = rates->tsc_hz * RATES_ERROR_MAX_PPM / MHZ;
+	struct rates again;
+
+	if (reference && (measure_with(SHORT_PER_SECOND, &again) || measure_anew(&again)) && again.error_ppm < rates->error_ppm &&
+	    again.tsc_hz <= rates->tsc_hz + bound && again.tsc_hz >= rates->tsc_hz - bound) {
+		again.lapic_hz = rates->lapic_hz; /* its timer has had other things to count */
+		*rates = again;
+	}
+}
+
+void rates_end(const struct rates *rates)
+{
+	if (reference)
+		reference->stop();
+	reference = NULL;
+	if (refused)
+		log_info("clock: %s is no good reference", refused);
+	if (rates->error_ppm == MHZ)
+		log_warn("clock: no counter moves; times will be wrong");
 }

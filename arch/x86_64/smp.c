@@ -168,8 +168,11 @@ static bool wait_for(struct cpu *cpu, uint64_t deadline_ns)
 
 void smp_join(void)
 {
-	uint64_t deadline_ns = clock_ns() + START_NS;
+	uint64_t deadline_ns;
 
+	if (slots == 1)
+		return;
+	deadline_ns = clock_ns() + START_NS;
 	for (unsigned i = 1; i < slots; i++) {
 		struct cpu *cpu = cpu_slots[i];
 		uint64_t now;
@@ -187,8 +190,7 @@ void smp_join(void)
 		set_state(cpu, CPU_RUNS);
 		cpu_wake(cpu->index);
 	}
-	if (slots > 1)
-		log_info("cpus: %u run", impl_cpu_count);
+	log_info("cpus: %u run", impl_cpu_count);
 }
 
 /* ---- the end ---- */

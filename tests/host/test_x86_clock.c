@@ -1,5 +1,6 @@
 /*
- * arch/x86_64's time of day and what kvm-clock tells, by forged pages of that clock; the real-time clock of a PC, by forged registers.
+ * arch/x86_64's time of day and what kvm-clock tells, by forged pages of that clock; the real-time clock of a PC, by forged registers; and
+ * the rate of the TSC by counters that are true, late, absent, or lie.
  */
 #include "check.h"
 
@@ -59,12 +60,63 @@ void forged_wrmsr(uint32_t msr, uint64_t value)
 	}
 }
 
-/* What rates.c measures with: the host's time, 1 GHz. */
-const struct reference references[1];
-const unsigned reference_count = 0;
-void lapic_timer_setup(uint32_t lvt) { (void)lvt; }
-void lapic_timer_start(uint32_t count) { (void)count; }
-uint32_t lapic_timer_current(void) { return (uint32_t)-clock_ns(); }
+/* What rates.c measures: the host's time, 1 GHz. The local APIC's timer counts the same. */
+static uint64_t lapic_started;
+static uint32_t lapic_count;
+void lapic_timer_start(uint32_t count)
+{
+	lapic_started = clock_ns();
+	lapic_count = count;
+}
+uint32_t lapic_timer_current(void)
+{
+	uint64_t passed = clock_ns() - lapic_started;
+
+	return passed < lapic_count ? lapic_count - (uint32_t)passed : 0;
+}
+
+/* What it measures with: two counters, of 16 and 24 bits. */
+static struct counter {
+	bool there, runs;
+	uint64_t hz, lost; /* what it really counts by; so many counts behind */
+	uint32_t noise;    /* of any kind, if not 0 */
+} counters[2];
+
+static bool start(const struct counter *counter) { return counter->there; }
+
+static uint32_t count(struct counter *counter)
+{
+	uint64_t now = clock_ns() * counter->hz / S - counter->lost;
+
+	if (!counter->noise)
+		return counter->runs ? (uint32_t)now : 0;
+	counter->noise = counter->noise * 1664525 + 1013904223;
+	/* A random walk or random jumps, forwards or to anywhere. */
+	switch (counter->noise >> 13 & 3) {
+	case 0:
+		counter->lost += counter->noise >> 20;
+		break;
+	case 1:
+		counter->lost -= counter->noise >> 24;
+		break;
+	case 2:
+		return counter->noise;
+	}
+	return (uint32_t)now;
+}
+
+static bool start_pit(void) { return start(&counters[0]); }
+static bool start_pm(void) { return start(&counters[1]); }
+static uint32_t count_pit(void) { return count(&counters[0]); }
+static uint32_t count_pm(void) { return count(&counters[1]); }
+static void stop_pit(void) { counters[0].there = false; }
+static void stop_pm(void) { counters[1].there = false; }
+
+const struct reference references[] = {
+	{"16 bits", 1193182, 0xffff, start_pit, count_pit, stop_pit},
+	{"24 bits", 3579545, 0xffffff, start_pm, count_pm, stop_pm},
+};
+const unsigned reference_count = ARRAY_SIZE(references);
 
 /* ---- the real-time clock ---- */
 
@@ -181,7 +233,132 @@ static void test_kvm_rate(void **state)
 	}
 	told_clock.tsc_to_ns = 0x80000000;
 	told_clock.shift = 0;
-	assert_string_equal(rates_find(false).source, "kvm-clock");
+	struct rates rates = {0};
+
+	assert_false(rates_begin(&rates));
+	assert_string_equal(rates.source, "kvm-clock");
+	rates_find(&rates, false);
+	assert_int_equal(rates.tsc_hz, 2000000000);
+}
+
+/* ---- measured ---- */
+
+static int set_up_counters(void **state)
+{
+	set_up(state);
+	for (unsigned i = 0; i < 2; i++)
+		counters[i] = (struct counter){.there = true, .runs = true, .hz = references[i].hz};
+	reference = NULL;
+	refused = NULL;
+	next = 0;
+	host_clock_step = 300;
+	return 0;
+}
+
+static int tear_down_counters(void **state)
+{
+	(void)state;
+	host_clock_step = 0;
+	return 0;
+}
+
+static void assert_rates(const struct rates *rates, const char *source, unsigned error_max)
+{
+	assert_string_equal(rates->source, source);
+	assert_in_range(rates->error_ppm, 0, error_max);
+	assert_in_range(rates->tsc_hz, S - S / MHZ * (rates->error_ppm + 1), S + S / MHZ * (rates->error_ppm + 1));
+	assert_in_range(rates->lapic_hz, S - S / 50, S + S / 50);
+}
+
+/* However much later, and however often the counter has come round. */
+static void test_measured(void **state)
+{
+	static const struct {
+		uint64_t later;
+		unsigned error_max;
+	} cases[] = {{0, 10000},     {5000000, 500},   {27400000, 100},    {54900000, 60},    {55000000, 60},
+	             {80000000, 60}, {1000000000, 10}, {4000000000, 1500}, {9000000000, 1500}};
+
+	for (unsigned i = 0; i < 2; i++) {
+		for (unsigned j = 0; j < ARRAY_SIZE(cases); j++) {
+			struct rates rates = {0};
+
+			set_up_counters(state);
+			counters[!i].there = false;
+			assert_true(rates_begin(&rates));
+			host_clock_advance(cases[j].later);
+
+			uint64_t start = clock_ns();
+
+			rates_find(&rates, true);
+			assert_rates(&rates, references[i].name, cases[j].error_max);
+			assert_in_range(clock_ns() - start, 100000, 8000000);
+			assert_true(counters[i].there);
+			rates_end(&rates);
+			assert_false(counters[i].there);
+			assert_string_equal(host_console_text(), "");
+		}
+	}
+}
+
+/* Needed at once, and known better later; unless the counter has gone astray meanwhile. The local APIC's timer has other work then. */
+static void test_refined(void **state)
+{
+	static const uint64_t later[] = {100000, 20000000, 100000000, 1500000000, 6000000000};
+
+	for (unsigned astray = 0; astray < 2; astray++) {
+		for (unsigned i = 0; i < ARRAY_SIZE(later); i++) {
+			struct rates rates = {0}, early;
+
+			set_up_counters(state);
+			assert_true(rates_begin(&rates));
+			rates_find(&rates, true);
+			assert_rates(&rates, references[0].name, 10000);
+			early = rates;
+			host_clock_advance(later[i]);
+			lapic_timer_start(5000000);
+			if (astray)
+				counters[0].hz = counters[0].hz * 103 / 100;
+			rates_refine(&rates);
+			assert_rates(&rates, references[0].name, early.error_ppm);
+			assert_int_equal(rates.error_ppm < early.error_ppm, !astray);
+			assert_int_equal(rates.lapic_hz, early.lapic_hz);
+			assert_int_equal(lapic_count, 5000000);
+		}
+	}
+}
+
+/* Counts that were lost before do not count; who loses them all the time, or stands still, is none; and there is one other at least. */
+static void test_liars(void **state)
+{
+	struct rates rates = {0};
+
+	(void)state;
+	assert_true(rates_begin(&rates));
+	host_clock_advance(10000000);
+	counters[0].lost = 300;
+	rates_find(&rates, true);
+	assert_rates(&rates, references[0].name, 1500);
+
+	set_up_counters(state);
+	counters[0].runs = false;
+	rates = (struct rates){0};
+	assert_true(rates_begin(&rates));
+	assert_false(counters[0].there);
+	counters[1].runs = false;
+	rates_find(&rates, true);
+	assert_rates(&rates, "local APIC, taken as 1 GHz", 1500);
+	rates_end(&rates);
+	assert_non_null(strstr(host_console_text(), "24 bits is no good reference"));
+
+	set_up_counters(state);
+	counters[0].there = counters[1].there = false;
+	rates = (struct rates){0};
+	assert_false(rates_begin(&rates));
+	rates_find(&rates, true);
+	assert_rates(&rates, "local APIC, taken as 1 GHz", 1500);
+	rates_refine(&rates);
+	assert_rates(&rates, "local APIC, taken as 1 GHz", 1500);
 }
 
 /* ---- who is asked ---- */
@@ -225,12 +402,38 @@ static void test_rtc(void **state)
 	host_pio_remove(&ports);
 }
 
+/* Whatever a counter shows: it ends soon, with some rate. */
+static void test_noise(void **state)
+{
+	for (uint32_t seed = 1; seed <= 300; seed++) {
+		struct rates rates = {0};
+
+		set_up_counters(state);
+		counters[seed % 2].noise = seed;
+		counters[!(seed % 2)].there = seed % 3 == 0;
+		(void)rates_begin(&rates);
+		host_clock_advance(seed * 100000);
+		rates_find(&rates, true);
+		assert_true(rates.tsc_hz && rates.lapic_hz);
+		rates_refine(&rates);
+		rates_end(&rates);
+		assert_true(rates.tsc_hz && rates.lapic_hz);
+		assert_true(clock_ns() < S);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_kvm_wall, set_up), cmocka_unit_test_setup(test_kvm_wall_missing, set_up),
-		cmocka_unit_test_setup(test_kvm_rate, set_up), cmocka_unit_test_setup(test_order, set_up),
+		cmocka_unit_test_setup(test_kvm_wall, set_up),
+		cmocka_unit_test_setup(test_kvm_wall_missing, set_up),
+		cmocka_unit_test_setup(test_kvm_rate, set_up),
+		cmocka_unit_test_setup(test_order, set_up),
 		cmocka_unit_test_setup(test_rtc, set_up),
+		cmocka_unit_test_setup_teardown(test_measured, set_up_counters, tear_down_counters),
+		cmocka_unit_test_setup_teardown(test_refined, set_up_counters, tear_down_counters),
+		cmocka_unit_test_setup_teardown(test_liars, set_up_counters, tear_down_counters),
+		cmocka_unit_test_setup_teardown(test_noise, set_up_counters, tear_down_counters),
 	};
 
 	return cmocka_run_group_tests_name("x86_64: the time of day", tests, NULL, NULL);
