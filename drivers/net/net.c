@@ -173,12 +173,14 @@ static int probe(struct virtio_device *vdev)
 {
 	struct net *net;
 	size_t bytes;
-	uint16_t most, used;
+	bool control = virtio_has(vdev, VIRTIO_NET_F_CTRL_VQ);
+	uint16_t most, used, queues;
 	int error = count_pairs(vdev, &most, &used);
 
 	if (error)
 		return error;
-	bytes = sizeof(*net) + sizeof(net->pairs[0]) * used;
+	queues = (uint16_t)(2 * (control ? most : used) + control);
+	bytes = sizeof(*net) + sizeof(net->pairs[0]) * used + sizeof(net->specs[0]) * queues;
 	net = page_alloc(bytes, PAGE_SIZE);
 	if (!net)
 		return -ENOMEM;
@@ -186,6 +188,8 @@ static int probe(struct virtio_device *vdev)
 	net->vdev = vdev;
 	net->max_pairs = most;
 	net->pair_count = used;
+	net->queue_count = queues;
+	net->specs = (void *)&net->pairs[used];
 	for (unsigned i = 0; i < used; i++)
 		net->pairs[i] = (struct net_pair){.net = net, .index = i};
 	if (virtio_net_ctrl_open(net)) {
@@ -198,49 +202,33 @@ static int probe(struct virtio_device *vdev)
 	return 0;
 }
 
-static void specify_pair(struct net_pair *pair, struct virtq_spec *specs)
-{
-	const struct net *net = pair->net;
-
-	specs[NET_RX] = (struct virtq_spec){.name = "receiveq",
-	                                    .callback = virtio_net_rx_used,
-	                                    .quiet = net->device.polled,
-	                                    .max_size = QUEUE_MAX,
-	                                    .max_buffers = (uint16_t)(net->rx_fragments + net->own_header),
-	                                    .in_turn = true,
-	                                    .context = pair,
-	                                    .cpu = pair->index};
-	specs[NET_TX] = (struct virtq_spec){.name = "transmitq",
-	                                    .callback = virtio_net_tx_used,
-	                                    .quiet = true,
-	                                    .max_size = QUEUE_MAX,
-	                                    .max_buffers = FRAGMENTS_MAX + 1,
-	                                    .in_turn = true,
-	                                    .context = pair,
-	                                    .cpu = pair->index};
-}
-
 /* "Virtqueues": the pairs, then the controlq; those of pairs that are not used are left out. */
 static int create_queues(struct net *net)
 {
 	struct virtio_device *vdev = net->vdev;
-	bool control = virtio_has(vdev, VIRTIO_NET_F_CTRL_VQ);
-	unsigned count = 2u * (control ? net->max_pairs : net->pair_count) + control;
-	size_t bytes = sizeof(struct virtq_spec) * count;
-	struct virtq_spec *specs = page_alloc(bytes, PAGE_SIZE);
 	uint32_t needed = FRAGMENTS(net->frame_max) + net->own_header;
+	struct virtq_spec *spec = net->specs;
 	int error;
 
-	if (!specs)
-		return virtio_refuse(vdev, -ENOMEM, "no memory for its queues");
-	for (unsigned i = 0; i < net->pair_count; i++)
-		specify_pair(&net->pairs[i], &specs[2 * i]);
-	if (control) {
-		specs[count - 1] = virtio_requestq_spec(&net->ctrl.queue, "controlq", ARRAY_SIZE(net->ctrl.commands->bufs));
-		specs[count - 1].max_size = CONTROL_MAX;
+	for (unsigned i = 0; i < 2u * net->pair_count; i++, spec++) {
+		struct net_pair *pair = &net->pairs[i / 2];
+		bool tx = i % 2 == NET_TX;
+
+		spec->name = tx ? "transmitq" : "receiveq";
+		spec->callback = tx ? virtio_net_tx_used : virtio_net_rx_used;
+		spec->quiet = tx || net->device.polled;
+		spec->max_size = QUEUE_MAX;
+		spec->max_buffers = (uint16_t)(tx ? FRAGMENTS_MAX + 1 : net->rx_fragments + net->own_header);
+		spec->in_turn = true;
+		spec->context = pair;
+		spec->cpu = pair->index;
 	}
-	error = virtio_queues_create(vdev, (uint16_t)count, specs);
-	page_free(specs, bytes);
+	if (virtio_has(vdev, VIRTIO_NET_F_CTRL_VQ)) {
+		spec = &net->specs[net->queue_count - 1];
+		*spec = virtio_requestq_spec(&net->ctrl.queue, "controlq", ARRAY_SIZE(net->ctrl.commands->bufs));
+		spec->max_size = CONTROL_MAX;
+	}
+	error = virtio_queues_create(vdev, net->queue_count, net->specs);
 	for (unsigned i = 0; !error && i < 2u * net->pair_count; i++) {
 		uint16_t size = vdev->queues[i]->size;
 

@@ -146,8 +146,10 @@ struct net {
 	uint32_t tx_plain_max; /* the same where a frame in one piece is one descriptor with a header of 12 bytes at most; else 0 */
 	uint16_t max_pairs;    /* the device's */
 	uint16_t pair_count;
-	uint8_t rx_offloads; /* those negotiated */
-	uint32_t tunnels;    /* "supported_tunnel_types", those known */
+	uint16_t queue_count;
+	struct virtq_spec *specs; /* of the queues: behind the pairs */
+	uint8_t rx_offloads;      /* those negotiated */
+	uint32_t tunnels;         /* "supported_tunnel_types", those known */
 	struct net_ctrl ctrl;
 	struct net_pair pairs[];
 };
