@@ -153,7 +153,7 @@ int virtio_queues_create(struct virtio_device *vdev, uint16_t count, const struc
 	return error; /* what was made goes with the failed bring-up */
 }
 
-void virtio_queues_wake(struct virtio_device *vdev)
+void virtio_queues_wake(struct virtio_device *vdev, bool look)
 {
 	for (unsigned i = 0; i < vdev->queue_count; i++) {
 		struct virtq *vq = vdev->queues[i];
@@ -164,7 +164,8 @@ void virtio_queues_wake(struct virtio_device *vdev)
 			virtq_kick(vq);
 		else
 			virtq_kick_later(vq);
-		event_mark(&vq->event); /* in case an interrupt came before */
+		if (look)
+			event_mark(&vq->event);
 	}
 }
 
@@ -173,7 +174,7 @@ void virtio_driver_ok(struct virtio_device *vdev)
 	if (virtio_add_status(vdev, VIRTIO_STATUS_DRIVER_OK))
 		return;
 	WRITE_ONCE(vdev->driver_ok, true);
-	virtio_queues_wake(vdev);
+	virtio_queues_wake(vdev, cpu_count() > 1); /* another CPU may have had an interrupt in between */
 }
 
 /* ---- interrupts ---- */

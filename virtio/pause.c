@@ -34,7 +34,7 @@ int virtio_queue_reset(struct virtio_device *vdev, unsigned queue)
 		return error;
 	}
 	virtq_run(vq, refill);
-	virtio_queues_wake(vdev);
+	virtio_queues_wake(vdev, false);
 	return 0;
 }
 
@@ -94,6 +94,6 @@ int virtio_device_resume(struct virtio_device *vdev)
 		return error;
 	vdev->suspended = false;
 	vdev->driver_ok = true;
-	virtio_queues_wake(vdev);
+	virtio_queues_wake(vdev, true);
 	return 0;
 }

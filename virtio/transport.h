@@ -80,8 +80,8 @@ uint32_t virtio_legacy_pfn(const struct virtio_device *vdev, const struct virtq_
 [[nodiscard]] int virtio_negotiate(struct virtio_device *vdev);
 /* device.c: no kick and no callback goes on, on any CPU, when this returns. */
 void virtio_driver_not_ok(struct virtio_device *vdev);
-/* device.c: kick what has gathered in all queues, and look at them once. */
-void virtio_queues_wake(struct virtio_device *vdev);
+/* device.c: kick what has gathered in all queues; `look` at them once where an interrupt may have come before. */
+void virtio_queues_wake(struct virtio_device *vdev, bool look);
 /* device.c: add a bit to the device status. -EIO: the device is gone. */
 [[nodiscard]] int virtio_add_status(struct virtio_device *vdev, uint8_t bit);
 /* device.c: a reset, and up again; from its driver, and back to it. */
