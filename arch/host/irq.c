@@ -65,12 +65,18 @@ int irq_attach_message(struct irq *irq, struct event *event, struct irq_message 
 	return result;
 }
 
+bool irq_line_exists(unsigned gsi, enum irq_trigger trigger)
+{
+	(void)trigger;
+	if (gsi >= HOST_LINES)
+		log_error("irq: no line %u", gsi);
+	return gsi < HOST_LINES;
+}
+
 int irq_attach_line(struct irq *irq, unsigned gsi, enum irq_trigger trigger, struct event *event)
 {
-	if (gsi >= HOST_LINES) {
-		log_error("irq: no line %u", gsi);
+	if (!irq_line_exists(gsi, trigger))
 		return -EINVAL;
-	}
 
 	struct line *line = &lines[gsi];
 

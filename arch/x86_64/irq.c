@@ -138,6 +138,14 @@ int irq_line_of(uint64_t controller, const uint32_t *cells, unsigned count, unsi
 	return 0;
 }
 
+bool irq_line_exists(unsigned gsi, enum irq_trigger trigger)
+{
+	if (ioapic_has(resolve(gsi, trigger).gsi))
+		return true;
+	log_warn("irq: there is no interrupt line %u", gsi);
+	return false;
+}
+
 int irq_attach_line(struct irq *irq, unsigned gsi, enum irq_trigger trigger, struct event *event)
 {
 	struct madt_line line = resolve(gsi, trigger);
@@ -145,10 +153,8 @@ int irq_attach_line(struct irq *irq, unsigned gsi, enum irq_trigger trigger, str
 	unsigned long state;
 	int error = 0;
 
-	if (!ioapic_has(line.gsi)) {
-		log_warn("irq: there is no interrupt line %u", gsi);
+	if (!irq_line_exists(gsi, trigger))
 		return -EINVAL;
-	}
 	state = lock_irq();
 
 	struct irq *shared = line_in_use(line.gsi);

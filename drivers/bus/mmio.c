@@ -3,11 +3,9 @@
  *
  * Nothing is read from a range before it is known to lie over neither RAM nor another device.
  */
-#include <errno.h>
 #include <stddef.h>
 
 #include <arch/mmu.h>
-#include <base/event.h>
 #include <base/log.h>
 #include <drivers/bus/mmio.h>
 
@@ -24,24 +22,6 @@ static const struct mmio_slot *find_overlap(uint64_t base, uint64_t size)
 		if (base < slot->base + slot->size && slot->base < base + size)
 			return slot;
 	return NULL;
-}
-
-static void nothing(struct event *event) { (void)event; }
-
-/* Whether the platform has that line, by attaching to it for a moment. It logs the line that says no. */
-static bool line_exists(const struct mmio_slot *slot)
-{
-	struct event event;
-	struct irq irq;
-	int error;
-
-	event_init(&event, nothing);
-	error = irq_attach_line(&irq, slot->gsi, slot->trigger, &event);
-	if (!error) {
-		irq_detach(&irq);
-		event_cancel(&event);
-	}
-	return error != -EINVAL;
 }
 
 void mmio_slot_offer(const struct mmio_slot *slot, const char *origin)
@@ -80,7 +60,7 @@ void mmio_slot_add(const struct mmio_slot *description, const char *origin)
 		log_warn("mmio %s: over RAM or out of reach, ignored", origin);
 		return;
 	}
-	if (!line_exists(slot))
+	if (!irq_line_exists(slot->gsi, slot->trigger))
 		return;
 	slot_count++;
 	mmio_slot_offer(slot, origin);

@@ -41,6 +41,9 @@ struct irq_message {
 	uint32_t data;
 };
 
+/* Whether the platform has that line. False: one log line says so. */
+bool irq_line_exists(unsigned gsi, enum irq_trigger trigger);
+
 /* Attach to a line. -EINVAL: no such line (one log line says so); -ENOSPC: no vector left. */
 [[gnu::warn_unused_result]] int irq_attach_line(struct irq *irq, unsigned gsi, enum irq_trigger trigger, struct event *event);
 

@@ -297,6 +297,8 @@ uint64_t clock_ticks(void) { return now_ns; }
 
 static struct irq *lines[LINES];
 
+bool irq_line_exists(unsigned gsi, enum irq_trigger trigger) { return (void)trigger, gsi < LINES; }
+
 int irq_attach_line(struct irq *irq, unsigned gsi, enum irq_trigger trigger, struct event *event)
 {
 	if (gsi >= LINES)
