@@ -32,12 +32,6 @@
 #define POWER_OFF_NS 200000000 /* a VMM may take its time to notice */
 #define RESET_NS 20000000
 
-static uint8_t sleep_type[2];
-static bool can_power_off;
-
-/* Nothing is looked up or mapped at the end itself: it may be a panic's. */
-void end_init(void) { can_power_off = (fadt.pm1a_control.width || fadt.sleep_control.width) && acpi_soft_off(sleep_type); }
-
 static void wait(uint64_t ns)
 {
 	uint64_t start = clock_ns();
@@ -46,8 +40,13 @@ static void wait(uint64_t ns)
 		cpu_relax();
 }
 
+/* The end may be a panic's: the tables that name the sleep type were mapped at the start, for reading only. */
 static void power_off(void)
 {
+	uint8_t sleep_type[2];
+
+	if (!(fadt.pm1a_control.width || fadt.sleep_control.width) || !acpi_soft_off(sleep_type))
+		return;
 	if (fadt.sleep_control.width) {
 		fadt_write(&fadt.sleep_control, SLEEP_CONTROL_TYPE(sleep_type[0]) | SLEEP_CONTROL_ENABLE);
 	} else {
@@ -78,8 +77,7 @@ void arch_end(int status)
 	smp_stop();
 	serial_drain();
 	pio_write8(DEBUG_EXIT_PORT, status == 0 ? DEBUG_EXIT_SUCCESS : DEBUG_EXIT_FAILURE);
-	if (can_power_off)
-		power_off();
+	power_off();
 	reset();
 	for (;;)
 		__asm__ volatile("hlt");

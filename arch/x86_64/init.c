@@ -20,7 +20,6 @@ void arch_init(const struct boot_info *boot)
 	pio_write8(PIC_MASTER_DATA, PIC_MASK_ALL);
 	pio_write8(PIC_SLAVE_DATA, PIC_MASK_ALL);
 	fadt_init();
-	end_init();
 	madt_init();
 	lapic_init();
 	smp_start();

@@ -220,7 +220,4 @@ void wall_init(const struct boot_info *boot);
 void serial_drain(void);
 void serial_unlock(void); /* whoever holds the port was stopped: for the end */
 
-/* end.c: looks up what arch_end() will need */
-void end_init(void);
-
 #endif
