@@ -207,9 +207,14 @@ unsigned acpi_count(const uint8_t *at, const uint8_t *end, const char *text)
 {
 	size_t length = strlen(text);
 	unsigned count = 0;
+	uint32_t here, start;
 
-	while ((at = memchr(at, text[0], (size_t)(end - at))) != NULL && (size_t)(end - at) >= length)
-		count += memcmp(at++, text, length) == 0;
+	/* Its first four bytes at each place: the rest is compared at few. */
+	for (memcpy(&start, text, sizeof(start)); (size_t)(end - at) >= length; at++) {
+		memcpy(&here, at, sizeof(here));
+		if (here == start)
+			count += memcmp(at, text, length) == 0;
+	}
 	return count;
 }
 

@@ -80,15 +80,16 @@ void cmdline_init(const char *text)
 		if (quoted)
 			log_warn("cmdline: the quote in \"%s\" is never closed", word);
 
-		char *equals = strchr(word, '=');
+		char *value = word;
 
-		if (equals)
-			*equals = '\0';
-		words[word_count++] = (struct word){
-			.key = word,
-			.value = equals ? equals + 1 : "",
-			.has_value = equals,
-		};
+		while (*value && *value != '=')
+			value++;
+		words[word_count] = (struct word){.key = word, .value = value, .has_value = *value};
+		if (*value) {
+			*value = '\0';
+			words[word_count].value++;
+		}
+		word_count++;
 		text = rest;
 	}
 	log_warn("cmdline: more than %u words or %u bytes, ignored from \"%.60s\" on", WORD_MAX, TEXT_MAX, text);
@@ -131,11 +132,13 @@ uint64_t cmdline_number(const char *key, uint64_t fallback)
 
 void cmdline_allow_prefix(const char *name)
 {
-	size_t length = strlen(name);
+	for (struct word *word = words; word < words + word_count; word++) {
+		size_t i = 0;
 
-	for (unsigned i = 0; i < word_count; i++) {
-		if (strncmp(words[i].key, name, length) == 0 && words[i].key[length] == '.')
-			words[i].known = true;
+		while (name[i] && name[i] == word->key[i])
+			i++;
+		if (!name[i] && word->key[i] == '.')
+			word->known = true;
 	}
 }
 
@@ -164,33 +167,38 @@ void cmdline_warn_unknown(void)
 	}
 }
 
+/* Of any base; 16 or more: it is none. */
+static unsigned digit_of(char c)
+{
+	unsigned letter = (unsigned char)c | 0x20u;
+
+	return c <= '9' ? (unsigned)(c - '0') : letter - 'a' <= 5 ? letter - 'a' + 10 : 16;
+}
+
 /* The digits of one number in C's bases; `text` is then behind them. False: none, or too many. */
 static bool parse_digits(const char **text, uint64_t *value)
 {
-	unsigned base = 10;
+	unsigned base = **text == '0' ? 8 : 10, digit;
 	const char *at = *text, *start;
+	uint64_t sum = 0;
 
-	if (at[0] == '0' && (at[1] | 0x20) == 'x') {
+	if (base == 8 && (at[1] | 0x20) == 'x') {
 		base = 16;
 		at += 2;
-	} else if (at[0] == '0') {
-		base = 8;
 	}
-	*value = 0;
-	for (start = at;; at++) {
-		unsigned letter = (unsigned char)(*at | 0x20), digit = base;
-
-		if (*at >= '0' && *at <= '9')
-			digit = (unsigned)(*at - '0');
-		else if (letter >= 'a' && letter <= 'f')
-			digit = letter - 'a' + 10;
-		if (digit >= base)
-			break;
-		if (__builtin_mul_overflow(*value, base, value) || __builtin_add_overflow(*value, digit, value))
+	for (start = at; (digit = digit_of(*at)) < base; at++)
+		if (__builtin_mul_overflow(sum, base, &sum) || __builtin_add_overflow(sum, digit, &sum))
 			return false;
-	}
+	*value = sum;
 	*text = at;
 	return at > start;
+}
+
+static bool is_one_of(char c, const char *stops)
+{
+	while (*stops && *stops != c)
+		stops++;
+	return *stops == c; /* the end of a text is always one */
 }
 
 bool parse_size(const char *text, const char *stops, uint64_t *value, const char **end)
@@ -200,13 +208,12 @@ bool parse_size(const char *text, const char *stops, uint64_t *value, const char
 
 	if (!parse_digits(&text, value))
 		return false;
-	if (*text && (suffix = strchr(suffixes, *text | 0x20)) != NULL) {
-		if (__builtin_mul_overflow(*value, UINT64_C(1024) << (10 * (suffix - suffixes)), value))
+	if (!is_one_of(*text, stops)) {
+		suffix = strchr(suffixes, *text++ | 0x20);
+		if (!suffix || __builtin_mul_overflow(*value, UINT64_C(1024) << (10 * (suffix - suffixes)), value) ||
+		    !is_one_of(*text, stops))
 			return false;
-		text++;
 	}
-	if (*text && !strchr(stops, *text))
-		return false;
 	if (end)
 		*end = text;
 	return true;

@@ -28,7 +28,7 @@ const struct acpi_header *acpi_table(const char *signature, unsigned index);
 #define ACPI_TABLES_MAX 64
 const struct acpi_header *acpi_table_at(unsigned index);
 
-/* How often the tables with AML contain that text: what is not in them no interpreter finds. */
+/* How often the tables with AML contain that text, of four or more characters: what is not in them no interpreter finds. */
 unsigned acpi_mentions(const char *text);
 
 /* Whether it is one of these; and how often a part of one contains that text. */
