@@ -98,7 +98,7 @@ void ioapic_route(unsigned gsi, uint32_t apic_id, unsigned vector, bool level, b
 
 	write_register(io, reg, ENTRY_MASKED);
 	write_register(io, reg + 1, apic_id << 24);
-	write_register(io, reg, ENTRY_MASKED | vector | (level ? ENTRY_LEVEL : 0) | (low ? ENTRY_ACTIVE_LOW : 0));
+	write_register(io, reg, vector | (level ? ENTRY_LEVEL : 0) | (low ? ENTRY_ACTIVE_LOW : 0));
 }
 
 void ioapic_mask(unsigned gsi, bool masked)

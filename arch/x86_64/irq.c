@@ -167,10 +167,8 @@ int irq_attach_line(struct irq *irq, unsigned gsi, enum irq_trigger trigger, str
 		error = -ENOSPC;
 	} else {
 		attach(irq);
-		if (!shared) {
+		if (!shared)
 			ioapic_route(line.gsi, cpus[cpu]->apic_id, irq->vector, line.level, line.low);
-			ioapic_mask(line.gsi, false);
-		}
 	}
 	unlock_irq(state);
 	return error;

@@ -136,7 +136,7 @@ uint32_t lapic_timer_current(void);
 void ioapic_init(void);
 int ioapic_first_line(uint32_t address); /* of the one that is there, which is taken in when nobody told of it; -ENOENT: none */
 bool ioapic_has(unsigned gsi);
-void ioapic_route(unsigned gsi, uint32_t apic_id, unsigned vector, bool level, bool low); /* masked at first */
+void ioapic_route(unsigned gsi, uint32_t apic_id, unsigned vector, bool level, bool low); /* not masked */
 void ioapic_mask(unsigned gsi, bool masked);
 
 /* irq.c */
