@@ -22,11 +22,10 @@ static void close_gap(struct boot_info *boot, unsigned at)
 	memmove(&boot->memory[at], &boot->memory[at + 1], (boot->memory_count - at) * sizeof(boot->memory[0]));
 }
 
-/* Put a range that overlaps none in its place. False: there is no room. */
-static bool insert(struct boot_info *boot, uint64_t base, uint64_t end, enum memory_kind kind)
+/* Put a range that overlaps none in its place, behind `at` others. False: there is no room. */
+static bool insert(struct boot_info *boot, unsigned at, uint64_t base, uint64_t end, enum memory_kind kind)
 {
 	struct memory_range *range = boot->memory;
-	unsigned at = 0;
 
 	if (kind == MEMORY_RAM) {
 		end = ALIGN_DOWN(end, PAGE_SIZE);
@@ -34,8 +33,6 @@ static bool insert(struct boot_info *boot, uint64_t base, uint64_t end, enum mem
 	}
 	if (base >= end)
 		return true;
-	while (at < boot->memory_count && range[at].base < base)
-		at++;
 	if (at > 0 && range[at - 1].kind == kind && end_of(&range[at - 1]) == base) {
 		base = range[--at].base;
 		close_gap(boot, at);
@@ -55,18 +52,20 @@ static bool insert(struct boot_info *boot, uint64_t base, uint64_t end, enum mem
 /* Put what of [base, end) no range covers yet. */
 static bool add(struct boot_info *boot, uint64_t base, uint64_t end, enum memory_kind kind)
 {
+	const struct memory_range *range = boot->memory;
 	bool room = true;
 
 	while (base < end) {
-		const struct memory_range *next = boot->memory, *last = next + boot->memory_count;
+		unsigned at = 0;
 
-		while (next < last && end_of(next) <= base)
-			next++;
+		while (at < boot->memory_count && end_of(&range[at]) <= base)
+			at++;
 
-		uint64_t stop = next < last ? MIN(next->base, end) : end, resume = next < last ? end_of(next) : end;
+		uint64_t stop = at < boot->memory_count ? MIN(range[at].base, end) : end;
+		uint64_t resume = at < boot->memory_count ? end_of(&range[at]) : end;
 
 		if (stop > base)
-			room &= insert(boot, base, stop, kind);
+			room &= insert(boot, at, base, stop, kind);
 		base = MAX(stop, resume);
 	}
 	return room;
