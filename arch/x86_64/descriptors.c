@@ -71,14 +71,6 @@ static void set_exception_stacks(struct cpu *cpu, struct exception_stack *stacks
 		cpu->stacks[i] = (struct stack){stacks[i - 1].guard, (char *)&stacks[i]};
 }
 
-static void guard(const struct cpu *cpu)
-{
-	for (unsigned i = 0; i < STACK_COUNT; i++)
-		mmu_guard(cpu->stacks[i].low);
-}
-
-void stack_guards(void) { guard(&boot_cpu); }
-
 bool stacks_alloc(struct cpu *cpu)
 {
 	const size_t main_size = STACK_GUARD + MAIN_STACK_SIZE;
@@ -88,7 +80,8 @@ bool stacks_alloc(struct cpu *cpu)
 		return false;
 	cpu->stacks[STACK_MAIN] = (struct stack){memory, memory + main_size};
 	set_exception_stacks(cpu, (struct exception_stack *)(memory + main_size));
-	guard(cpu);
+	for (unsigned i = 0; i < STACK_COUNT; i++)
+		mmu_guard(cpu->stacks[i].low);
 	return true;
 }
 

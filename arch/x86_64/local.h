@@ -106,7 +106,6 @@ bool mmu_make_code(void *page);   /* executable and read-only, for good; false: 
 void descriptors_init(struct cpu *cpu);         /* load this CPU's GDT, TSS, GS, and the IDT */
 bool stacks_alloc(struct cpu *cpu);             /* with guards; false: no memory */
 const struct stack *stack_of(uint64_t address); /* any CPU's; NULL: in none, guards included */
-void stack_guards(void);                        /* unmap the boot CPU's guard pages */
 
 /* panic.c */
 [[gnu::noreturn]] void panic_trap(const struct trap_frame *frame);

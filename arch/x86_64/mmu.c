@@ -272,7 +272,9 @@ void arch_init_memory(struct boot_info *boot)
 		map(boot->module[i].base, boot->module[i].base + boot->module[i].size, constant, largest, false);
 		map_loader_text(boot->module[i].cmdline);
 	}
-	stack_guards();
+	/* The image's pages have entries of their own. */
+	for (unsigned i = 0, level; i < STACK_COUNT; i++)
+		*lookup((uintptr_t)boot_cpu.stacks[i].low, &level) = 0;
 	write_cr3((uintptr_t)root);
 	early = false;
 }
