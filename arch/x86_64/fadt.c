@@ -31,9 +31,9 @@
 #define X_PM_TIMER 208
 #define SLEEP_CONTROL 244
 
-#define FLAG_BUTTON_ELSEWHERE BIT64(4) /* a device of the namespace */
-#define FLAG_RESET_SUPPORTED BIT64(10)
-#define FLAG_HARDWARE_REDUCED BIT64(20)
+#define FLAG_BUTTON_ELSEWHERE (1u << 4) /* a device of the namespace */
+#define FLAG_RESET_SUPPORTED (1u << 10)
+#define FLAG_HARDWARE_REDUCED (1u << 20)
 
 struct generic_address {
 	uint8_t space, bit_width, bit_offset, access_size;
@@ -52,36 +52,38 @@ static void field(const struct acpi_header *table, unsigned offset, void *value,
 		memcpy(value, (const uint8_t *)table + offset, size);
 }
 
-static struct fadt_register generic(const struct acpi_header *table, unsigned offset, unsigned width)
+static const struct place {
+	struct fadt_register *reg;
+	uint16_t generic, port, width; /* offsets of its two addresses, the second one 0 where it has but one; bytes */
+	uint32_t mask, flags;          /* it is there if the FADT's flags under the mask are these */
+} places[] = {
+	{&fadt.pm1a_event, X_PM1A_EVENT, PM1A_EVENT, 2, FLAG_HARDWARE_REDUCED, 0},
+	{&fadt.pm1b_event, X_PM1B_EVENT, PM1B_EVENT, 2, FLAG_HARDWARE_REDUCED, 0},
+	{&fadt.pm1a_control, X_PM1A_CONTROL, PM1A_CONTROL, 2, FLAG_HARDWARE_REDUCED, 0},
+	{&fadt.pm1b_control, X_PM1B_CONTROL, PM1B_CONTROL, 2, FLAG_HARDWARE_REDUCED, 0},
+	{&fadt.pm_timer, X_PM_TIMER, PM_TIMER, 4, FLAG_HARDWARE_REDUCED, 0},
+	{&fadt.sleep_control, SLEEP_CONTROL, 0, 1, FLAG_HARDWARE_REDUCED, FLAG_HARDWARE_REDUCED},
+	{&fadt.reset, RESET_REGISTER, 0, 1, FLAG_RESET_SUPPORTED, FLAG_RESET_SUPPORTED},
+};
+
+static void find_register(const struct acpi_header *table, const struct place *place)
 {
-	struct fadt_register reg = {0};
+	struct fadt_register *reg = place->reg;
 	struct generic_address gas;
+	uint32_t port = 0;
 
-	field(table, offset, &gas, sizeof(gas));
-	if (gas.address == 0)
-		return reg;
-	if (gas.space == SPACE_PORT && gas.address <= UINT16_MAX) {
-		reg.port = (uint16_t)gas.address;
-		reg.width = width;
-	} else if (gas.space == SPACE_MEMORY && gas.address % width == 0) {
-		reg.memory = mmu_map_device(gas.address, width);
-		reg.width = reg.memory ? width : 0;
-	}
-	if (!reg.width)
-		log_warn("fadt: register at offset %u left out (space %u, address 0x%llx)", offset, gas.space,
+	field(table, place->generic, &gas, sizeof(gas));
+	if (gas.space == SPACE_MEMORY && gas.address && gas.address % place->width == 0)
+		reg->memory = mmu_map_device(gas.address, place->width);
+	else if (gas.space == SPACE_PORT && gas.address <= UINT16_MAX)
+		port = (uint32_t)gas.address;
+	if (gas.address && !reg->memory && !port)
+		log_warn("fadt: register at offset %u left out (space %u, address 0x%llx)", place->generic, gas.space,
 		         (unsigned long long)gas.address);
-	return reg;
-}
-
-static struct fadt_register fixed(const struct acpi_header *table, unsigned generic_offset, unsigned offset, unsigned width)
-{
-	struct fadt_register reg = generic(table, generic_offset, width);
-	uint32_t port;
-
-	field(table, offset, &port, sizeof(port));
-	if (!reg.width && port && port <= UINT16_MAX)
-		reg = (struct fadt_register){.port = (uint16_t)port, .width = width};
-	return reg;
+	if (!reg->memory && !port && place->port)
+		field(table, place->port, &port, sizeof(port));
+	reg->port = port <= UINT16_MAX ? (uint16_t)port : 0;
+	reg->width = reg->memory || reg->port ? place->width : 0;
 }
 
 uint32_t fadt_read(const struct fadt_register *reg)
@@ -110,40 +112,30 @@ void fadt_write(const struct fadt_register *reg, uint32_t value)
 		pio_write16(reg->port, (uint16_t)value);
 }
 
-static void read_events(const struct acpi_header *table, uint32_t flags)
-{
-	uint8_t length;
-	uint32_t smi_command;
-
-	fadt.pm1a_event = fixed(table, X_PM1A_EVENT, PM1A_EVENT, 2);
-	fadt.pm1b_event = fixed(table, X_PM1B_EVENT, PM1B_EVENT, 2);
-	field(table, PM1_EVENT_LENGTH, &length, sizeof(length));
-	field(table, SCI_INTERRUPT, &fadt.sci, sizeof(fadt.sci));
-	field(table, SMI_COMMAND, &smi_command, sizeof(smi_command));
-	field(table, ACPI_ENABLE, &fadt.acpi_enable, sizeof(fadt.acpi_enable));
-	fadt.smi_command = smi_command <= UINT16_MAX ? (uint16_t)smi_command : 0;
-	fadt.pm1_event_length = length;
-	fadt.power_button = fadt.pm1a_event.width && !(flags & FLAG_BUTTON_ELSEWHERE);
-}
-
 void fadt_init(void)
 {
+	static uint32_t flags, smi_command;
+	static const struct {
+		void *value;
+		uint16_t offset, size;
+	} fields[] = {
+		{&flags, FLAGS, sizeof(flags)},
+		{&smi_command, SMI_COMMAND, sizeof(smi_command)},
+		{&fadt.sci, SCI_INTERRUPT, sizeof(fadt.sci)},
+		{&fadt.acpi_enable, ACPI_ENABLE, sizeof(fadt.acpi_enable)},
+		{&fadt.pm1_event_length, PM1_EVENT_LENGTH, sizeof(fadt.pm1_event_length)},
+		{&fadt.reset_value, RESET_VALUE, sizeof(fadt.reset_value)},
+	};
 	const struct acpi_header *table = acpi_table("FACP", 0);
-	uint32_t flags;
 
 	if (!table)
 		return;
-	field(table, FLAGS, &flags, sizeof(flags));
-	if (flags & FLAG_HARDWARE_REDUCED) {
-		fadt.sleep_control = generic(table, SLEEP_CONTROL, 1);
-	} else {
-		read_events(table, flags);
-		fadt.pm1a_control = fixed(table, X_PM1A_CONTROL, PM1A_CONTROL, 2);
-		fadt.pm1b_control = fixed(table, X_PM1B_CONTROL, PM1B_CONTROL, 2);
-		fadt.pm_timer = fixed(table, X_PM_TIMER, PM_TIMER, 4);
+	for (unsigned i = 0; i < ARRAY_SIZE(fields); i++)
+		field(table, fields[i].offset, fields[i].value, fields[i].size);
+	for (unsigned i = 0; i < ARRAY_SIZE(places); i++) {
+		if ((flags & places[i].mask) == places[i].flags)
+			find_register(table, &places[i]);
 	}
-	if (flags & FLAG_RESET_SUPPORTED) {
-		fadt.reset = generic(table, RESET_REGISTER, 1);
-		field(table, RESET_VALUE, &fadt.reset_value, 1);
-	}
+	fadt.smi_command = smi_command <= UINT16_MAX ? (uint16_t)smi_command : 0;
+	fadt.power_button = fadt.pm1a_event.width && !(flags & FLAG_BUTTON_ELSEWHERE);
 }

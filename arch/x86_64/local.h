@@ -171,7 +171,7 @@ struct fadt_register {
 };
 extern struct fadt_info {
 	struct fadt_register pm_timer, pm1a_event, pm1b_event, pm1a_control, pm1b_control, reset, sleep_control;
-	unsigned pm1_event_length; /* bytes: status, then enable */
+	uint8_t pm1_event_length;  /* bytes: status, then enable */
 	bool power_button;         /* is fixed hardware */
 	uint16_t sci, smi_command; /* a line, as ISA has it; a port */
 	uint8_t acpi_enable;       /* what to write there */
