@@ -31,11 +31,21 @@ enum {
 	OP_BANK_FIELD = 0x5b87,
 };
 
-enum {
-	RESOURCE_END = 0x79,
-	RESOURCE_MEMORY = 0x86, /* "32-Bit Fixed Memory Range Descriptor" */
-	RESOURCE_LINE = 0x89,   /* "Extended Interrupt Descriptor" */
-};
+/* The one resource template that is plain: a "32-Bit Fixed Memory Range Descriptor", an "Extended Interrupt Descriptor", the end. */
+struct resources {
+	uint32_t memory; /* tag and length: 24 bits; whether it can be written */
+	uint32_t base, size;
+	uint32_t line; /* tag and length: 24 bits; flags */
+	uint8_t line_count;
+	uint32_t gsi;
+	uint8_t end, checksum;
+} __attribute__((packed));
+_Static_assert(sizeof(struct resources) == 23, "ACPI: resource descriptors");
+
+#define ITEM 0x00ffffffu
+#define ITEM_MEMORY 0x000986u
+#define ITEM_LINE 0x000689u
+#define RESOURCE_END 0x79
 
 #define SEGMENT 4 /* bytes of a name */
 
@@ -51,10 +61,7 @@ struct search {
 
 static size_t left(const struct bytes *in) { return (size_t)(in->end - in->at); }
 
-static bool starts(const struct bytes *in, const char *text)
-{
-	return left(in) >= strlen(text) && memcmp(in->at, text, strlen(text)) == 0;
-}
+static bool is_name(const uint8_t *at, const char *name) { return memcmp(at, name, SEGMENT) == 0; }
 
 static bool skip(struct bytes *in, size_t count)
 {
@@ -93,59 +100,48 @@ static bool take_package(struct bytes *in, struct bytes *inside)
 /* A constant: a number, a string, a buffer, a package. */
 static bool skip_constant(struct bytes *in)
 {
-	unsigned op = left(in) ? *in->at++ : OP_EXTENDED;
+	static const uint8_t numbers[] = {[0] = 1, [1] = 1, [OP_BYTE] = 2, [OP_WORD] = 3, [OP_DWORD] = 5, [OP_QWORD] = 9};
 	struct bytes inside;
+	unsigned op;
 
-	if (op <= 1 || op == UINT8_MAX)
-		return true;
+	if (!left(in))
+		return false;
+	op = *in->at;
+	if (op < ARRAY_SIZE(numbers) && numbers[op])
+		return skip(in, numbers[op]);
 	if (op == OP_STRING) {
-		const uint8_t *end = memchr(in->at, 0, left(in));
-
-		return end && skip(in, (size_t)(end - in->at) + 1);
+		while (left(in) && *in->at)
+			in->at++;
+		return skip(in, 1);
 	}
-	if (op >= OP_BUFFER && op <= OP_VAR_PACKAGE)
-		return take_package(in, &inside);
-	return op == OP_BYTE    ? skip(in, 1)
-	       : op == OP_WORD  ? skip(in, 2)
-	       : op == OP_DWORD ? skip(in, 4)
-	                        : op == OP_QWORD && skip(in, 8);
+	in->at++;
+	return op == UINT8_MAX || (op >= OP_BUFFER && op <= OP_VAR_PACKAGE && take_package(in, &inside));
 }
 
-/* A large resource item with more behind it. */
-static bool is_item(const struct bytes *in, uint8_t tag, uint8_t length)
-{
-	return left(in) > 3u + length && in->at[0] == tag && in->at[1] == length && !in->at[2];
-}
-
-/* A resource template of one range of memory and one line. */
 static bool read_resources(struct bytes value, struct acpi_plain *device)
 {
 	static const enum irq_trigger triggers[] = {IRQ_TRIGGER_LEVEL_HIGH, IRQ_TRIGGER_EDGE, IRQ_TRIGGER_LEVEL,
 	                                            IRQ_TRIGGER_EDGE_LOW};
-	bool line = false;
+	const struct resources *resources;
 	struct bytes in;
 
-	if (*value.at++ != OP_BUFFER || !take_package(&value, &in) || left(&in) < 2 || in.at[0] != OP_BYTE ||
-	    in.at[1] != left(&in) - 2)
+	if (*value.at++ != OP_BUFFER || !take_package(&value, &in) || left(&in) != 2 + sizeof(*resources) ||
+	    in.at[0] != OP_BYTE || in.at[1] != sizeof(*resources))
 		return false;
-	for (in.at += 2; left(&in) > 2; in.at += 3 + in.at[1]) {
-		if (is_item(&in, RESOURCE_MEMORY, 9) && !device->size) {
-			memcpy(&device->base, in.at + 4, 4);
-			memcpy(&device->size, in.at + 8, 4);
-		} else if (is_item(&in, RESOURCE_LINE, 6) && in.at[4] == 1 && !line) {
-			line = true;
-			device->trigger = triggers[in.at[3] >> 1 & 3]; /* bit 0: edge, bit 1: active low */
-			memcpy(&device->gsi, in.at + 5, 4);
-		} else {
-			return false;
-		}
-	}
-	return left(&in) == 2 && *in.at == RESOURCE_END && device->size && line;
+	resources = (const struct resources *)(in.at + 2);
+	device->base = resources->base;
+	device->size = resources->size;
+	device->gsi = resources->gsi;
+	device->trigger = triggers[resources->line >> 25 & 3]; /* of the flags bit 1: edge, bit 2: active low */
+	return (resources->memory & ITEM) == ITEM_MEMORY && (resources->line & ITEM) == ITEM_LINE && resources->line_count == 1 &&
+	       resources->end == RESOURCE_END;
 }
 
 static bool is_string(struct bytes value, const char *text)
 {
-	return left(&value) == strlen(text) + 2 && *value.at++ == OP_STRING && starts(&value, text);
+	size_t length = strlen(text);
+
+	return left(&value) == length + 2 && *value.at == OP_STRING && memcmp(value.at + 1, text, length) == 0;
 }
 
 /* The inside of a Device that mentions the id. False: it is not plain. */
@@ -162,21 +158,36 @@ static bool read_device(struct bytes in, const char *id, struct acpi_plain *devi
 		return false;
 	in.at += SEGMENT;
 	while (left(&in)) {
-		struct bytes object = in, value;
+		const uint8_t *object = in.at;
+		struct bytes value;
 
-		if (!skip(&in, 1 + SEGMENT) || *object.at++ != OP_NAME)
+		if (!skip(&in, 1 + SEGMENT) || *object++ != OP_NAME)
 			return false;
 		value.at = in.at;
 		if (!skip_constant(&in))
 			return false;
 		value.end = in.at;
-		if (starts(&object, "_HID"))
+		if (is_name(object, "_HID"))
 			is_id = is_string(value, id);
-		else if (starts(&object, "_CRS") ? !read_resources(value, device)
-		                                 : !starts(&object, "_UID") && !starts(&object, "_CCA"))
+		else if (is_name(object, "_CRS") ? device->size || !read_resources(value, device)
+		                                 : !is_name(object, "_UID") && !is_name(object, "_CCA"))
 			return false;
 	}
 	return is_id && device->size;
+}
+
+static bool take_device(struct bytes inside, struct search *search)
+{
+	struct acpi_plain device = {0};
+
+	if (!acpi_count(inside.at, inside.end, search->id))
+		return true;
+	if (!read_device(inside, search->id, &device))
+		return false;
+	search->count++;
+	if (search->found)
+		search->found(&device);
+	return true;
 }
 
 /* The plain devices of a list of terms; what is in other devices, methods and fields says nothing of them. False: there is what may be a
@@ -185,7 +196,6 @@ static bool walk(struct bytes in, bool is_root, struct search *search)
 {
 	while (left(&in)) {
 		unsigned op = *in.at++;
-		struct acpi_plain device = {0};
 		struct bytes inside;
 
 		if (op == OP_EXTENDED && left(&in))
@@ -197,16 +207,12 @@ static bool walk(struct bytes in, bool is_root, struct search *search)
 		}
 		if ((op != OP_SCOPE && op != OP_METHOD && (op < OP_FIELD || op > OP_BANK_FIELD)) || !take_package(&in, &inside))
 			return false;
-		if (op == OP_SCOPE && is_root && skip_root(&inside) && starts(&inside, "_SB_")) {
+		if (op == OP_SCOPE && is_root && skip_root(&inside) && left(&inside) >= SEGMENT && is_name(inside.at, "_SB_")) {
 			inside.at += SEGMENT;
 			if (!walk(inside, false, search))
 				return false;
-		} else if (op == OP_DEVICE && acpi_count(inside.at, inside.end, search->id)) {
-			if (!read_device(inside, search->id, &device))
-				return false;
-			search->count++;
-			if (search->found)
-				search->found(&device);
+		} else if (op == OP_DEVICE && !take_device(inside, search)) {
+			return false;
 		}
 	}
 	return true;
