@@ -83,58 +83,42 @@ static bool next_capability(const struct pci_function *function, struct capabili
 	return false;
 }
 
-/* What each structure must be like: the least that is of use, the most that is mapped, the alignment. */
-static const struct {
-	uint8_t type, alignment;
-	uint32_t min, max;
-} structures[] = {
-	{CAP_COMMON, 4, VIRTIO_PCI_COMMON_MIN, 4096},
-	{CAP_NOTIFY, 2, 2, 0x1000000}, /* a page for each queue, and a few queues more than anybody has */
-	{CAP_ISR, 1, 1, 1},
-	{CAP_DEVICE, 4, 1, 4096},
-};
-
-static struct virtio_pci_region *region_of(struct virtio_pci *vp, uint8_t type)
-{
-	switch (type) {
-	case CAP_COMMON:
-		return &vp->common;
-	case CAP_NOTIFY:
-		return &vp->notify;
-	case CAP_ISR:
-		return &vp->isr;
-	default:
-		return &vp->config;
-	}
-}
-
 /* "Notification structure layout": 0, or a power of 2 that keeps addresses aligned to the 16 bits of a notification */
 static bool multiplier_ok(uint32_t multiplier) { return multiplier != 1 && !(multiplier & (multiplier - 1)); }
 
+/* What each structure must be like: the least of its capability and of itself that is of use, the most that is mapped, the alignment. */
+static const struct {
+	uint8_t capability, alignment;
+	uint16_t min;
+	uint32_t max;
+} structures[] = {
+	{CAP_END, 4, VIRTIO_PCI_COMMON_MIN, 4096},
+	{CAP_NOTIFY_END, 2, 2, 0x1000000}, /* a page for each queue, and a few queues more than anybody has */
+	{CAP_END, 1, 1, 1},
+	{CAP_END, 4, 1, 4096},
+};
+_Static_assert(CAP_COMMON == 1 && CAP_NOTIFY == 2 && CAP_ISR == 3 && CAP_DEVICE == 4, "structures[] in their order");
+
 static void take_structure(struct virtio_pci *vp, const struct capability *capability)
 {
-	struct virtio_pci_region *region = region_of(vp, capability->type);
 	unsigned i = capability->type - CAP_COMMON;
-	uint32_t multiplier = 0;
-	uint64_t length, bar_end;
+	uint64_t length = capability->structure_length, bar_end = vp->function->bars[capability->bar].size;
 
-	if (capability->type == CAP_NOTIFY && capability->length >= CAP_NOTIFY_END)
-		multiplier = pci_read32(vp->function, (uint16_t)(capability->position + CAP_MULTIPLIER));
-	if (capability->structure_length < structures[i].min || capability->offset % structures[i].alignment ||
-	    !multiplier_ok(multiplier) || (capability->type == CAP_NOTIFY && capability->length < CAP_NOTIFY_END)) {
+	if (capability->type == CAP_NOTIFY)
+		vp->notify_multiplier = pci_read32(vp->function, (uint16_t)(capability->position + CAP_MULTIPLIER));
+	if (capability->length < structures[i].capability || length < structures[i].min ||
+	    capability->offset & (structures[i].alignment - 1u) ||
+	    (capability->type == CAP_NOTIFY && !multiplier_ok(vp->notify_multiplier))) {
 		log_warn("virtio-pci %s: structure %u at BAR %u offset %#x, length %#x, makes no sense, ignored",
 		         vp->vdev.address, capability->type, capability->bar, (unsigned)capability->offset,
 		         (unsigned)capability->structure_length);
 		return;
 	}
 	/* "Virtio Structure PCI Capabilities": an unexpectedly large length is no reason: what is needed of it is in the BAR, or is not */
-	bar_end = vp->function->bars[capability->bar].size;
-	length = MIN(capability->structure_length, structures[i].max);
+	length = MIN(length, structures[i].max);
 	if (bar_end >= (uint64_t)capability->offset + structures[i].min)
 		length = MIN(length, bar_end - capability->offset);
-	*region = virtio_pci_region(vp, capability->bar, capability->offset, length);
-	if (capability->type == CAP_NOTIFY)
-		vp->notify_multiplier = multiplier;
+	(void)virtio_pci_find(vp, &vp->structures[i], capability->bar, capability->offset, length);
 }
 
 /* Each structure not found yet, from the first capability for it that will do. Returns the position of the window's. */
@@ -147,7 +131,7 @@ static uint8_t find_structures(struct virtio_pci *vp)
 		if (capability.type == CAP_PCI) {
 			if (!window && capability.length >= CAP_PCI_END)
 				window = capability.position;
-		} else if (capability.type <= CAP_DEVICE && region_of(vp, capability.type)->kind == REGION_NONE) {
+		} else if (capability.type <= CAP_DEVICE && vp->structures[capability.type - CAP_COMMON].kind == REGION_NONE) {
 			take_structure(vp, &capability);
 		}
 	}
@@ -228,8 +212,7 @@ static bool use_legacy(struct virtio_pci *vp)
 	pci_open_ports(vp->function);
 	if (!bar->base || bar->size < VIRTIO_PCI_LEGACY_MIN)
 		return false;
-	vp->common = virtio_pci_region(vp, 0, 0, MIN(bar->size, UINT64_C(4096)));
-	if (vp->common.kind == REGION_NONE)
+	if (!virtio_pci_find(vp, &vp->common, 0, 0, MIN(bar->size, UINT64_C(4096))))
 		return false;
 	vp->isr = vp->common;
 	vp->vdev.legacy = true;

@@ -48,7 +48,12 @@ struct virtio_pci {
 	struct pci_function *function;
 	const struct virtio_pci_layout *layout;
 
-	struct virtio_pci_region common, notify, isr, config; /* legacy: all in `common` */
+	union {
+		struct {
+			struct virtio_pci_region common, notify, isr, config; /* legacy: all in `common` */
+		};
+		struct virtio_pci_region structures[4]; /* the same, by cfg_type - 1 */
+	};
 	uint32_t notify_multiplier;
 	uint8_t window; /* position of the PCI configuration access capability, 0: none */
 
@@ -67,9 +72,10 @@ uint32_t virtio_pci_get(const struct virtio_pci *vp, const struct virtio_pci_reg
 void virtio_pci_set(const struct virtio_pci *vp, const struct virtio_pci_region *region, uint64_t at, unsigned width,
                     uint32_t value);
 
-/* Where [offset, offset + length) of a BAR can be accessed; the kind is NONE where it cannot: after one line, unless it is
+/* Where [offset, offset + length) of a BAR can be accessed. False, and the kind is NONE: it cannot be; after one line, unless it is
  * only that the BAR has no address and there is no window. */
-struct virtio_pci_region virtio_pci_region(const struct virtio_pci *vp, uint8_t bar, uint64_t offset, uint64_t length);
+bool virtio_pci_find(const struct virtio_pci *vp, struct virtio_pci_region *region, uint8_t bar, uint64_t offset,
+                     uint64_t length);
 
 /* A device configuration field in a region of device configuration that begins at `start`. As ops->config_read and config_write. */
 int virtio_pci_config_read(struct virtio_pci *vp, const struct virtio_pci_region *region, uint32_t start, uint32_t offset,

@@ -108,27 +108,25 @@ void virtio_pci_set(const struct virtio_pci *vp, const struct virtio_pci_region 
 	}
 }
 
-struct virtio_pci_region virtio_pci_region(const struct virtio_pci *vp, uint8_t bar, uint64_t offset, uint64_t length)
+bool virtio_pci_find(const struct virtio_pci *vp, struct virtio_pci_region *region, uint8_t bar, uint64_t offset, uint64_t length)
 {
-	struct virtio_pci_region region = {.bar = bar, .offset = offset, .length = length};
 	const struct pci_bar *in = &vp->function->bars[bar];
-	bool inside;
 
+	*region = (struct virtio_pci_region){.bar = bar, .offset = offset, .length = length};
 	if (in->kind == PCI_BAR_IO)
 		pci_open_ports(vp->function);
-	inside = length && offset <= in->size && length <= in->size - offset;
 	if (in->kind != PCI_BAR_NONE && !in->base) {
-		if (vp->window && inside && offset + length <= UINT32_MAX)
-			region.kind = REGION_WINDOW;
+		if (vp->window && length && offset <= in->size && length <= in->size - offset && offset + length <= UINT32_MAX)
+			region->kind = REGION_WINDOW;
 	} else if (in->kind == PCI_BAR_IO) {
-		if (pci_bar_port(vp->function, bar, offset, length, &region.port) == 0)
-			region.kind = REGION_PORTS;
+		if (pci_bar_port(vp->function, bar, offset, length, &region->port) == 0)
+			region->kind = REGION_PORTS;
 	} else {
-		region.memory = pci_bar_map(vp->function, bar, offset, length);
-		if (region.memory)
-			region.kind = REGION_MEMORY;
+		region->memory = pci_bar_map(vp->function, bar, offset, length);
+		if (region->memory)
+			region->kind = REGION_MEMORY;
 	}
-	return region;
+	return region->kind != REGION_NONE;
 }
 
 /* ---- device configuration ---- */

@@ -8,7 +8,6 @@
  * the buses that no bridge named.
  */
 #include <stddef.h>
-#include <string.h>
 
 #include <base/log.h>
 #include <base/page.h>
@@ -69,21 +68,6 @@ static struct pci_function *function_new(const struct pci_function *found)
 	*last_function = function;
 	last_function = &function->next;
 	return function;
-}
-
-static void put_hex(char *out, unsigned value, unsigned digits)
-{
-	for (; digits; value >>= 4)
-		out[--digits] = "0123456789abcdef"[value & 15];
-}
-
-static void name_function(struct pci_function *function)
-{
-	memcpy(function->name, "0000:00:00.0", 13);
-	put_hex(function->name, function->host->segment, 4);
-	put_hex(function->name + 5, function->bdf >> 8, 2);
-	put_hex(function->name + 8, (function->bdf >> 3) & 31, 2);
-	put_hex(function->name + 11, function->bdf & 7, 1);
 }
 
 /* ---- buses ---- */
@@ -150,7 +134,8 @@ static bool scan_function(struct scan *scan, unsigned device_function)
 	found.class_code = revision_class >> 8;
 	header = pci_read8(&found, PCI_HEADER_TYPE);
 	found.header_type = header & (uint8_t)~PCI_HEADER_MULTIFUNCTION;
-	name_function(&found);
+	format_text(found.name, sizeof(found.name), "%04x:%02x:%02x.%u", found.host->segment, found.bdf >> 8,
+	            device_function >> 3, device_function & 7);
 	function = function_new(&found);
 	if (!function)
 		return false;

@@ -144,43 +144,48 @@ static bool bar_sane(const struct pci_bar *bar, uint64_t end)
 {
 	uint64_t size = bar->size;
 
-	return size && !(size & (size - 1)) && size <= end && !(bar->base & (size - 1)) && bar->base <= end - size;
+	return size && !((size | bar->base) & (size - 1)) && size <= end && bar->base <= end - size;
 }
 
 /* Size BAR `index`, if it is of that kind; returns how many registers it takes. */
 static unsigned read_bar(struct pci_function *function, unsigned index, unsigned count, enum pci_bar_kind kind)
 {
-	uint32_t low = pci_read32(function, (uint16_t)(PCI_BAR0 + 4 * index));
-	bool io = low & BAR_IO, is_64 = !io && (low & BAR_TYPE) == BAR_TYPE_64 && index + 1 < count;
+	struct pci_bar *bar = &function->bars[index];
+	uint32_t low = pci_read32(function, (uint16_t)(PCI_BAR0 + 4 * index)), type = low & BAR_TYPE;
+	bool io = low & BAR_IO, is_64 = !io && type == BAR_TYPE_64 && index + 1 < count,
+	     sane = io || is_64 || type == BAR_TYPE_32;
 	uint32_t flags = io ? BAR_IO_FLAGS : BAR_MEM_FLAGS;
-	struct pci_bar bar = {.kind = io ? PCI_BAR_IO : PCI_BAR_MEM, .base = low & ~flags};
 	uint64_t mask, end = io ? PORTS_END : UINT64_C(1) << 32;
 
-	if (bar.kind != kind) {
-		if (io && !(function->sized & PCI_COMMAND_IO))
-			function->bars[index] = bar;
+	if (io != (kind == PCI_BAR_IO)) {
+		if (io && !(function->sized & PCI_COMMAND_IO)) {
+			bar->kind = PCI_BAR_IO;
+			bar->base = low & ~flags;
+		}
 		return 1 + is_64;
 	}
-	function->bars[index].kind = PCI_BAR_NONE;
 	mask = size_register(function, index, low) & ~flags;
+	*bar = (struct pci_bar){.kind = kind,
+	                        .is_64 = is_64,
+	                        .prefetchable = is_64 && low & BAR_PREFETCHABLE,
+	                        .base = low & ~flags};
 	if (is_64) {
 		uint32_t high = pci_read32(function, (uint16_t)(PCI_BAR0 + 4 * (index + 1)));
 
-		bar.is_64 = true;
-		bar.prefetchable = low & BAR_PREFETCHABLE;
-		bar.base |= (uint64_t)high << 32;
+		bar->base |= (uint64_t)high << 32;
 		mask |= (uint64_t)size_register(function, index + 1, high) << 32;
 		end = UINT64_MAX;
-	} else if (!mask && !bar.base) {
-		return 1; /* not implemented */
+	} else if (mask || bar->base) {
+		mask |= ~(end - 1); /* bits that are not there */
 	} else {
-		mask |= ~(end - 1); /* wired to 0 */
+		bar->kind = PCI_BAR_NONE; /* not implemented */
+		return 1;
 	}
-	bar.size = -mask;
-	if ((io || is_64 || (low & BAR_TYPE) == BAR_TYPE_32) && bar_sane(&bar, end))
-		function->bars[index] = bar;
-	else
+	bar->size = -mask;
+	if (!sane || !bar_sane(bar, end)) {
+		*bar = (struct pci_bar){.kind = PCI_BAR_NONE};
 		log_warn("pci %s: BAR %u makes no sense, ignored", function->name, index);
+	}
 	return 1 + is_64;
 }
 
