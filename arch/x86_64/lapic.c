@@ -57,18 +57,25 @@ static uint64_t registers_at(void) { return rdmsr(MSR_APIC_BASE) & BASE_ADDRESS;
 
 void lapic_enable(void)
 {
+	/* LINT0 is the 8259's way in. */
+	static const struct {
+		uint32_t reg, value;
+	} setup[] = {
+		{REG_TASK_PRIORITY, 0},
+		{REG_LVT_TIMER, LVT_MASKED | VECTOR_TIMER},
+		{REG_LVT_LINT0, LVT_MASKED},
+		{REG_LVT_LINT1, LVT_NMI},
+		{REG_LVT_ERROR, LVT_MASKED},
+		{REG_TIMER_DIVIDE, DIVIDE_BY_1},
+		{REG_SPURIOUS, SPURIOUS_ENABLED | VECTOR_SPURIOUS},
+	};
 	uint64_t base = rdmsr(MSR_APIC_BASE) | BASE_ENABLED;
 
 	wrmsr(MSR_APIC_BASE, base);
 	if (x2apic)
 		wrmsr(MSR_APIC_BASE, base | BASE_X2APIC);
-	write_register(REG_TASK_PRIORITY, 0);
-	write_register(REG_LVT_TIMER, LVT_MASKED | VECTOR_TIMER);
-	write_register(REG_LVT_LINT0, LVT_MASKED); /* the 8259's way in */
-	write_register(REG_LVT_LINT1, LVT_NMI);
-	write_register(REG_LVT_ERROR, LVT_MASKED);
-	write_register(REG_TIMER_DIVIDE, DIVIDE_BY_1);
-	write_register(REG_SPURIOUS, SPURIOUS_ENABLED | VECTOR_SPURIOUS);
+	for (unsigned i = 0; i < ARRAY_SIZE(setup); i++)
+		write_register(setup[i].reg, setup[i].value);
 }
 
 void lapic_init(void)

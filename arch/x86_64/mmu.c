@@ -219,20 +219,22 @@ static void drop_out_of_reach(struct boot_info *boot)
 	uint64_t lost = 0;
 	unsigned kept = 0;
 
-	for (unsigned i = 0; i < boot->memory_count; i++) {
-		struct memory_range *m = &boot->memory[i];
-		uint64_t beyond = m->base + m->size > limit ? m->base + m->size - MAX(m->base, limit) : 0;
+	/* The map is sorted. */
+	for (; boot->memory_count > 0; boot->memory_count--) {
+		struct memory_range *last = &boot->memory[boot->memory_count - 1];
+		uint64_t end = last->base + last->size;
 
-		lost += m->kind == MEMORY_RAM ? beyond : 0;
-		m->size -= beyond;
-		if (m->size)
-			boot->memory[kept++] = *m;
+		if (end <= limit)
+			break;
+		lost += last->kind == MEMORY_RAM ? end - MAX(last->base, limit) : 0;
+		if (last->base < limit) {
+			last->size = limit - last->base;
+			break;
+		}
 	}
-	boot->memory_count = kept;
 	if (lost)
 		log_warn("memory map: 0x%llx bytes of RAM lie beyond the CPU's reach (0x%llx)", (unsigned long long)lost,
 		         (unsigned long long)limit);
-	kept = 0;
 	for (unsigned i = 0; i < boot->module_count; i++) {
 		const struct boot_module *module = &boot->module[i];
 
@@ -264,8 +266,8 @@ void arch_init_memory(struct boot_info *boot)
 	for (unsigned i = 0; i < boot->memory_count; i++) {
 		const struct memory_range *m = &boot->memory[i];
 
-		if (m->kind == MEMORY_RAM && m->base < limit)
-			map(MAX(m->base, (uint64_t)PAGE_SIZE), MIN(m->base + m->size, limit), data, largest, false);
+		if (m->kind == MEMORY_RAM)
+			map(MAX(m->base, (uint64_t)PAGE_SIZE), m->base + m->size, data, largest, false);
 	}
 	map_loader_text(boot->cmdline);
 	for (unsigned i = 0; i < boot->module_count; i++) {
