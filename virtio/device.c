@@ -37,15 +37,15 @@ int virtio_refuse(struct virtio_device *vdev, int error, const char *reason, ...
 
 /* ---- status ---- */
 
-int virtio_add_status(struct virtio_device *vdev, uint8_t bit)
+int virtio_refuse_lost(struct virtio_device *vdev) { return virtio_refuse(vdev, -ENODEV, "it does not answer"); }
+
+void virtio_add_status(struct virtio_device *vdev, uint8_t bit)
 {
 	/* "Device Status Field": no bit is ever cleared but by a reset */
 	uint8_t status = vdev->ops->get_status(vdev);
 
-	if (vdev->lost)
-		return virtio_refuse(vdev, -ENODEV, "it does not answer");
-	vdev->ops->set_status(vdev, status | bit);
-	return 0;
+	if (!vdev->lost)
+		vdev->ops->set_status(vdev, status | bit);
 }
 
 static uint32_t read_status(struct virtio_device *vdev) { return vdev->ops->get_status(vdev); }
@@ -71,7 +71,7 @@ static int reset(struct virtio_device *vdev)
 	vdev->ops->set_status(vdev, 0);
 	error = virtio_wait_zero(vdev, read_status);
 	if (error == -ENODEV)
-		return virtio_refuse(vdev, error, "it does not answer");
+		return virtio_refuse_lost(vdev);
 	if (error)
 		vdev->lost = vdev->stuck = true;
 	return error ? virtio_refuse(vdev, error, "its reset does not complete") : 0;
@@ -171,7 +171,8 @@ void virtio_queues_wake(struct virtio_device *vdev, bool look)
 
 void virtio_driver_ok(struct virtio_device *vdev)
 {
-	if (virtio_add_status(vdev, VIRTIO_STATUS_DRIVER_OK))
+	virtio_add_status(vdev, VIRTIO_STATUS_DRIVER_OK);
+	if (vdev->lost)
 		return;
 	WRITE_ONCE(vdev->driver_ok, true);
 	virtio_queues_wake(vdev, cpu_count() > 1); /* another CPU may have had an interrupt in between */
@@ -231,32 +232,38 @@ static void run_shared(struct event *event)
 
 /* ---- up and down ---- */
 
+/* The first time, with features negotiated. */
+static int adopt(struct virtio_device *vdev)
+{
+	int error;
+
+	if (!vdev->driver->comes_first && dma_attach(&vdev->dma, virtio_has(vdev, VIRTIO_F_ACCESS_PLATFORM)))
+		return virtio_refuse(vdev, -EIO, "the IOMMU does not take it");
+	error = vdev->driver->probe(vdev);
+	if (!error && vdev->node)
+		vdev->node->name = vdev->name;
+	return error;
+}
+
 static int bring_up(struct virtio_device *vdev, bool first)
 {
 	uint64_t former = vdev->features;
 	int error = reset(vdev);
 
-	if (!error)
-		error = virtio_add_status(vdev, VIRTIO_STATUS_ACKNOWLEDGE);
-	if (!error && !vdev->driver)
-		error = virtio_refuse(vdev, -ENODEV, "no driver for device type %u", vdev->type);
-	if (!error)
-		error = virtio_add_status(vdev, VIRTIO_STATUS_DRIVER);
-	if (!error)
-		error = virtio_negotiate(vdev);
-	if (!error && !first && vdev->features != former)
+	if (error)
+		return error;
+	virtio_add_status(vdev, VIRTIO_STATUS_ACKNOWLEDGE);
+	if (!vdev->driver)
+		return virtio_refuse(vdev, -ENODEV, "no driver for device type %u", vdev->type);
+	virtio_add_status(vdev, VIRTIO_STATUS_DRIVER);
+	error = virtio_negotiate(vdev);
+	if (!error && first)
+		error = adopt(vdev);
+	else if (!error && vdev->features != former)
 		error = virtio_refuse(vdev, -EIO, "its features changed by a reset");
-	if (!error && first && !vdev->driver->comes_first && dma_attach(&vdev->dma, virtio_has(vdev, VIRTIO_F_ACCESS_PLATFORM)))
-		error = virtio_refuse(vdev, -EIO, "the IOMMU does not take it");
 	if (error)
 		return error;
 
-	if (first)
-		error = vdev->driver->probe(vdev);
-	if (error)
-		return error;
-	if (vdev->node)
-		vdev->node->name = vdev->name;
 	error = vdev->driver->start(vdev);
 	if (!error && !vdev->driver_ok)
 		error = virtio_refuse(vdev, -EIO, "DRIVER_OK cannot be set");
@@ -305,7 +312,7 @@ static void leave(struct virtio_device *vdev)
 static void give_up(struct virtio_device *vdev)
 {
 	if (!vdev->lost)
-		(void)virtio_add_status(vdev, VIRTIO_STATUS_FAILED);
+		virtio_add_status(vdev, VIRTIO_STATUS_FAILED);
 	leave(vdev);
 	vdev->state = VIRTIO_FAILED;
 	vdev->info.state = "failed";
@@ -405,7 +412,7 @@ static int attach(struct virtio_device *vdev)
 			virtio_refuse(vdev, error, error == -ENOMEM ? "no memory" : "error %d", -error);
 		/* "Device Initialization": FAILED, and no step further */
 		if (!vdev->lost && vdev->driver)
-			(void)virtio_add_status(vdev, VIRTIO_STATUS_FAILED);
+			virtio_add_status(vdev, VIRTIO_STATUS_FAILED);
 		if (vdev->state == VIRTIO_STOPPED) {
 			take_down(vdev);
 			leave(vdev);

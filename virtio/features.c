@@ -39,18 +39,18 @@ static uint64_t forbidden(void)
 	return mask;
 }
 
-/* virtio.queue=split|packed|any: the bit's part of what is allowed, and whether it is demanded */
-static uint64_t layout(bool *packed_only)
+enum { LAYOUT_SPLIT = 1, LAYOUT_PACKED = 2 };
+
+/* virtio.queue=split|packed|any */
+static unsigned layouts(void)
 {
-	const char *word = cmdline_get("virtio.queue");
+	static const struct virtio_choice choices[] = {{"any", LAYOUT_SPLIT | LAYOUT_PACKED},
+	                                               {"split", LAYOUT_SPLIT},
+	                                               {"packed", LAYOUT_PACKED},
+	                                               {NULL, 0}};
 	static bool warned;
 
-	*packed_only = word && strcmp(word, "packed") == 0;
-	if (word && !*packed_only && strcmp(word, "split") != 0 && strcmp(word, "any") != 0 && !warned) {
-		log_warn("virtio.queue: \"%s\" is none of split, packed, any", word);
-		warned = true;
-	}
-	return word && strcmp(word, "split") == 0 ? 0 : BIT64(VIRTIO_F_RING_PACKED);
+	return virtio_choose("virtio.queue", choices, &warned);
 }
 
 static uint64_t drop_without_prerequisites(const struct virtio_driver *driver, uint64_t features)
@@ -69,43 +69,39 @@ static uint64_t drop_without_prerequisites(const struct virtio_driver *driver, u
 int virtio_negotiate(struct virtio_device *vdev)
 {
 	const struct virtio_driver *driver = vdev->driver;
-	uint64_t core = vdev->legacy ? CORE_FEATURES_LEGACY : CORE_FEATURES | vdev->ops->features;
-	uint64_t missing;
-	bool packed_only;
+	uint64_t known = vdev->legacy ? (driver->features & UINT32_MAX) | CORE_FEATURES_LEGACY
+	                              : driver->features | CORE_FEATURES | vdev->ops->features;
+	uint64_t declined = forbidden() & ~BIT64(VIRTIO_F_VERSION_1), missing = driver->required;
+	unsigned layout = layouts();
+	uint8_t status;
 
-	if (!driver->queue_drain)
-		core &= ~BIT64(VIRTIO_F_RING_RESET);
-	if (!layout(&packed_only))
-		core &= ~BIT64(VIRTIO_F_RING_PACKED);
 	vdev->offered = vdev->ops->get_features(vdev);
-	vdev->features = vdev->offered & (driver->features | core) & ~forbidden();
+	if (!driver->queue_drain)
+		declined |= BIT64(VIRTIO_F_RING_RESET);
+	if (!(layout & LAYOUT_PACKED))
+		declined |= BIT64(VIRTIO_F_RING_PACKED);
 	if (driver->declined)
-		vdev->features &= ~driver->declined();
-	/* Drivers and devices meet in VERSION_1 or in the legacy interface: nothing between. */
-	if (!vdev->legacy) {
-		vdev->features |= vdev->offered & BIT64(VIRTIO_F_VERSION_1);
-		if (!virtio_has(vdev, VIRTIO_F_VERSION_1))
-			return virtio_refuse(vdev, -ENOTSUP, "VIRTIO_F_VERSION_1 is not offered");
-	} else {
-		vdev->features &= UINT32_MAX;
-	}
+		declined |= driver->declined();
 	if (vdev->offered & driver->conflict.needs_any)
-		vdev->features &= ~BIT64(driver->conflict.bit);
-	vdev->features = drop_without_prerequisites(driver, vdev->features);
+		declined |= BIT64(driver->conflict.bit);
+	vdev->features = drop_without_prerequisites(driver, vdev->offered & known & ~declined);
 
-	missing = driver->required & ~vdev->features;
-	if (packed_only && !virtio_has(vdev, VIRTIO_F_RING_PACKED))
+	/* Drivers and devices meet in VERSION_1 or in the legacy interface: nothing between. */
+	if (!vdev->legacy && !virtio_has(vdev, VIRTIO_F_VERSION_1))
+		return virtio_refuse(vdev, -ENOTSUP, "VIRTIO_F_VERSION_1 is not offered");
+	if (!(layout & LAYOUT_SPLIT))
 		missing |= BIT64(VIRTIO_F_RING_PACKED);
+	missing &= ~vdev->features;
 	if (missing)
 		return virtio_refuse(vdev, -ENOTSUP, "feature bit %d is needed and not to be had", __builtin_ctzll(missing));
 
 	vdev->ops->set_features(vdev, vdev->features);
 	if (vdev->legacy) /* "Legacy Interface: Device Initialization": no FEATURES_OK there */
-		return vdev->lost ? -ENODEV : 0;
-	if (virtio_add_status(vdev, VIRTIO_STATUS_FEATURES_OK))
-		return -ENODEV;
+		return vdev->lost ? virtio_refuse_lost(vdev) : 0;
+	virtio_add_status(vdev, VIRTIO_STATUS_FEATURES_OK);
 	/* "Device Initialization": read it back, or the device does not support our choice */
-	if (!(vdev->ops->get_status(vdev) & VIRTIO_STATUS_FEATURES_OK))
-		return virtio_refuse(vdev, -ENOTSUP, "FEATURES_OK not accepted");
-	return 0;
+	status = vdev->ops->get_status(vdev);
+	if (vdev->lost)
+		return virtio_refuse_lost(vdev);
+	return status & VIRTIO_STATUS_FEATURES_OK ? 0 : virtio_refuse(vdev, -ENOTSUP, "FEATURES_OK not accepted");
 }

@@ -60,10 +60,10 @@ static uint32_t not_resumed(struct virtio_device *vdev)
 /* Set `bit`, wait for the answer. A device that cannot says DEVICE_NEEDS_RESET, or nothing. */
 static int change(struct virtio_device *vdev, uint8_t bit, uint32_t (*pending)(struct virtio_device *vdev))
 {
-	int error = virtio_add_status(vdev, bit);
+	int error;
 
-	if (!error)
-		error = virtio_wait_zero(vdev, pending);
+	virtio_add_status(vdev, bit);
+	error = vdev->lost ? -ENODEV : virtio_wait_zero(vdev, pending);
 	if (!error && vdev->ops->get_status(vdev) & VIRTIO_STATUS_DEVICE_NEEDS_RESET)
 		error = -EIO;
 	if (error)

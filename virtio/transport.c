@@ -14,13 +14,7 @@
 #define WAIT_POLLS_MIN 1000u     /* even where the clock jumps */
 #define WAIT_POLLS_MAX 10000000u /* even where it stands still */
 
-struct choice {
-	const char *word;
-	unsigned allowed; /* a mask of what the caller's kinds are */
-};
-
-/* The mask of the word that the command line gives for `key`; all ones where it gives none, or, with a line, one that is not known. */
-static unsigned choose(const char *key, const struct choice *choices, bool *warned)
+unsigned virtio_choose(const char *key, const struct virtio_choice *choices, bool *warned)
 {
 	const char *word = cmdline_get(key);
 
@@ -37,7 +31,7 @@ static unsigned choose(const char *key, const struct choice *choices, bool *warn
 
 bool virtio_transport_allowed(enum virtio_transport_kind kind)
 {
-	static const struct choice choices[] = {
+	static const struct virtio_choice choices[] = {
 		{"any", ~0u},
 		{"pci", 1u << VIRTIO_TRANSPORT_PCI_MODERN | 1u << VIRTIO_TRANSPORT_PCI_LEGACY},
 		{"pci-modern", 1u << VIRTIO_TRANSPORT_PCI_MODERN},
@@ -47,7 +41,7 @@ bool virtio_transport_allowed(enum virtio_transport_kind kind)
 	};
 	static bool warned;
 
-	return choose("virtio.transport", choices, &warned) & 1u << kind;
+	return virtio_choose("virtio.transport", choices, &warned) & 1u << kind;
 }
 
 #define IRQ_MSIX 1u
@@ -55,10 +49,14 @@ bool virtio_transport_allowed(enum virtio_transport_kind kind)
 
 static unsigned irq_allowed(void)
 {
-	static const struct choice choices[] = {{"any", ~0u}, {"msix", IRQ_MSIX}, {"intx", IRQ_LINE}, {"poll", 0}, {NULL, 0}};
+	static const struct virtio_choice choices[] = {{"any", ~0u},
+	                                               {"msix", IRQ_MSIX},
+	                                               {"intx", IRQ_LINE},
+	                                               {"poll", 0},
+	                                               {NULL, 0}};
 	static bool warned;
 
-	return choose("virtio.irq", choices, &warned);
+	return virtio_choose("virtio.irq", choices, &warned);
 }
 
 bool virtio_irq_msix_allowed(void) { return irq_allowed() & IRQ_MSIX; }

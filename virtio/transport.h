@@ -52,6 +52,13 @@ struct virtio_transport_ops {
 	void (*destroy)(struct virtio_device *vdev); /* frees the transport and vdev in it, after virtio_device_remove() */
 };
 
+/* The mask of the word that the command line gives for `key`; all ones where it gives none, or, with a line once, one that is not known. */
+struct virtio_choice {
+	const char *word;
+	unsigned allowed; /* a mask of what the caller's kinds are */
+};
+unsigned virtio_choose(const char *key, const struct virtio_choice *choices, bool *warned);
+
 /* virtio.transport=any|pci|pci-modern|pci-legacy|mmio: devices that can only be used another way are passed over, one line each. */
 enum virtio_transport_kind { VIRTIO_TRANSPORT_PCI_MODERN, VIRTIO_TRANSPORT_PCI_LEGACY, VIRTIO_TRANSPORT_MMIO };
 bool virtio_transport_allowed(enum virtio_transport_kind kind);
@@ -82,8 +89,10 @@ uint32_t virtio_legacy_pfn(const struct virtio_device *vdev, const struct virtq_
 void virtio_driver_not_ok(struct virtio_device *vdev);
 /* device.c: kick what has gathered in all queues; `look` at them once where an interrupt may have come before. */
 void virtio_queues_wake(struct virtio_device *vdev, bool look);
-/* device.c: add a bit to the device status. -EIO: the device is gone. */
-[[nodiscard]] int virtio_add_status(struct virtio_device *vdev, uint8_t bit);
+/* device.c: add a bit to the device status, unless the device is lost. */
+void virtio_add_status(struct virtio_device *vdev, uint8_t bit);
+/* device.c: the reason for a lost one; -ENODEV. */
+[[nodiscard]] int virtio_refuse_lost(struct virtio_device *vdev);
 /* device.c: a reset, and up again; from its driver, and back to it. */
 [[nodiscard]] int virtio_device_reset(struct virtio_device *vdev);
 [[nodiscard]] int virtio_device_rebind(struct virtio_device *vdev);
