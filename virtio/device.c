@@ -79,25 +79,23 @@ static int reset(struct virtio_device *vdev)
 
 /* ---- queues ---- */
 
-static int choose_size(struct virtio_device *vdev, uint16_t index, const struct virtq_spec *spec, uint16_t *size)
+/* 0: there is none that it could have. */
+static uint16_t choose_size(struct virtio_device *vdev, uint16_t index, const struct virtq_spec *spec)
 {
 	uint16_t offered = vdev->ops->queue_max_size(vdev, index);
 	uint32_t n = MIN(offered, QUEUE_SIZE_MAX);
 
+	if (!vdev->legacy && spec->max_size)
+		n = MIN(n, spec->max_size);
+	/* "Split Virtqueues": a power of 2 */
+	while (!virtio_has(vdev, VIRTIO_F_RING_PACKED) && (n & (n - 1)))
+		n &= n - 1;
 	if (!n)
-		return virtio_refuse(vdev, -ENOENT, "queue %u (%s) is not there", index, spec->name);
-	if (vdev->legacy) { /* the size is the device's choice alone */
-		if (offered != n || (n & (n - 1)))
-			return virtio_refuse(vdev, -EINVAL, "queue %u (%s) has the impossible size %u", index, spec->name,
-			                     offered);
-	} else {
-		if (spec->max_size)
-			n = MIN(n, spec->max_size);
-		/* "Split Virtqueues": a power of 2 */
-		while (!virtio_has(vdev, VIRTIO_F_RING_PACKED) && (n & (n - 1)))
-			n &= n - 1;
-	}
-	*size = (uint16_t)n;
+		virtio_refuse(vdev, -ENOENT, "queue %u (%s) is not there", index, spec->name);
+	if (!vdev->legacy || offered == n)
+		return (uint16_t)n;
+	/* the size is the device's choice alone */
+	virtio_refuse(vdev, -EINVAL, "queue %u (%s) has the impossible size %u", index, spec->name, offered);
 	return 0;
 }
 
@@ -121,36 +119,35 @@ uint16_t virtio_queue_max(struct virtio_device *vdev, uint16_t queue) { return v
 
 int virtio_queues_create(struct virtio_device *vdev, uint16_t count, const struct virtq_spec *specs)
 {
-	uint16_t size = 0;
-	int error = 0;
-
+	/* In an error what was made goes with the failed bring-up. */
 	vdev->queues = page_alloc(sizeof(vdev->queues[0]) * count, PAGE_SIZE);
 	if (!vdev->queues)
 		return virtio_refuse(vdev, -ENOMEM, "no memory for its queues");
 	vdev->queue_count = count;
-	for (uint16_t i = 0; i < count; i++) {
+	for (unsigned i = 0; i < count; i++) {
+		uint16_t size;
+
 		if (!specs[i].name)
 			continue;
-		error = choose_size(vdev, i, &specs[i], &size);
-		if (error)
-			return error;
-		error = virtq_create(vdev, i, size, &specs[i], &vdev->queues[i]);
-		if (error)
-			return virtio_refuse(vdev, error, "no memory for queue %u (%s) of size %u", i, specs[i].name, size);
+		size = choose_size(vdev, (uint16_t)i, &specs[i]);
+		if (!size)
+			return -ENOENT;
+		vdev->queues[i] = virtq_create(vdev, (uint16_t)i, size, &specs[i]);
+		if (!vdev->queues[i])
+			return virtio_refuse(vdev, -ENOMEM, "no memory for queue %u (%s) of size %u", i, specs[i].name, size);
 	}
 	vdev->ops->irq_setup(vdev, count);
-	if (vdev->irq_mode == VIRTIO_IRQ_POLL) {
+	if (vdev->irq_mode == VIRTIO_IRQ_POLL)
 		poller_add(&vdev->poller, &vdev->shared_event);
-		for (uint16_t i = 0; i < count; i++)
-			if (vdev->queues[i])
-				virtq_poll(vdev->queues[i]);
+	for (unsigned i = 0; i < count; i++) {
+		if (!vdev->queues[i])
+			continue;
+		if (vdev->irq_mode == VIRTIO_IRQ_POLL)
+			virtq_poll(vdev->queues[i]);
+		if (virtq_enable(vdev->queues[i]))
+			return virtio_refuse(vdev, -EIO, "a queue cannot be enabled");
 	}
-	for (uint16_t i = 0; i < count && !error; i++)
-		if (vdev->queues[i])
-			error = virtq_enable(vdev->queues[i]);
-	if (error)
-		virtio_refuse(vdev, error, "a queue cannot be enabled");
-	return error; /* what was made goes with the failed bring-up */
+	return 0;
 }
 
 void virtio_queues_wake(struct virtio_device *vdev, bool look)

@@ -29,8 +29,8 @@ size_t packed_layout(uint16_t size, struct virtq_setup *setup)
 void packed_init(struct virtq_ring *q)
 {
 	q->packed.desc = q->memory;
-	q->packed.driver = (void *)((char *)q->memory + q->setup.driver_area);
-	q->packed.device = (void *)((char *)q->memory + q->setup.device_area);
+	q->packed.driver = virtq_area(q, q->setup.driver_area);
+	q->packed.device = virtq_area(q, q->setup.device_area);
 	q->packed.next_avail = q->packed.last_used = 0;
 	q->packed.avail_bits = VIRTQ_DESC_F_AVAIL;
 	q->packed.used_bits = PACKED_BOTH;
@@ -245,7 +245,7 @@ bool packed_publish(struct virtq_ring *q)
 	virtq_mb(q);
 	event = le32_to_cpu(READ_ONCE(q->packed.device->both));
 	flags = event >> 16 & 3;
-	if (flags != EVENT_DESC || !q->event_idx)
+	if (flags != EVENT_DESC || !virtq_has(q, VIRTIO_F_EVENT_IDX))
 		return flags != EVENT_DISABLE;
 
 	/* In the frame of the current wrap: what lies in the wrap before is `size` further back. */
@@ -316,7 +316,7 @@ void *packed_harvest(struct virtq_ring *q, uint32_t *len)
 	 * it wrote, so a length that can be one is taken for one, as all drivers do. */
 	if (!(flags & VIRTQ_DESC_F_WRITE) && written > q->vq.slots[id].writable)
 		written = 0;
-	if (likely(!q->in_order))
+	if (likely(!virtq_has(q, VIRTIO_F_IN_ORDER)))
 		return take(q, id, written, len);
 	q->batch_last = id;
 	q->batch_len = written;
@@ -401,7 +401,7 @@ unsigned packed_harvest_framed(struct virtq_ring *q, struct virtq_used_request u
 
 bool packed_irq_enable(struct virtq_ring *q, uint16_t count)
 {
-	if (q->event_idx) {
+	if (virtq_has(q, VIRTIO_F_EVENT_IDX)) {
 		/* A descriptor that was made available; in a later wrap, where the ring's end lies between. */
 		uint32_t off = q->packed.last_used + count - 1;
 		bool wrap = q->packed.used_bits;

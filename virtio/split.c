@@ -34,8 +34,8 @@ void split_init(struct virtq_ring *q)
 	uint16_t size = q->vq.size;
 
 	q->split.desc = q->memory;
-	q->split.avail = (void *)((char *)q->memory + q->setup.driver_area);
-	q->split.used = (void *)((char *)q->memory + q->setup.device_area);
+	q->split.avail = virtq_area(q, q->setup.driver_area);
+	q->split.used = virtq_area(q, q->setup.device_area);
 	q->split.used_event = &q->split.avail->ring[size];
 	q->split.avail_event = (void *)&q->split.used->ring[size];
 	q->split.avail_idx = q->split.last_used = q->split.used_idx = 0;
@@ -181,7 +181,7 @@ bool split_publish(struct virtq_ring *q)
 	/* "Notifying The Device": the index store before the load of the device's wish. The device stores its wish and then loads the
 	 * index; without full barriers on both sides each could miss the other. */
 	virtq_mb(q);
-	if (q->event_idx)
+	if (virtq_has(q, VIRTIO_F_EVENT_IDX))
 		return virtq_need_event(le16_to_cpu(READ_ONCE(*q->split.avail_event)), new, old);
 	return !(le16_to_cpu(READ_ONCE(q->split.used->flags)) & 1);
 }
@@ -240,7 +240,7 @@ void *split_harvest(struct virtq_ring *q, uint32_t *len)
 
 	if (!used_now(q))
 		return NULL;
-	if (unlikely(q->in_order)) {
+	if (unlikely(virtq_has(q, VIRTIO_F_IN_ORDER))) {
 		token = harvest_in_order(q, len);
 	} else {
 		elem = &q->split.used->ring[q->split.last_used & (q->vq.size - 1)];
@@ -312,7 +312,7 @@ unsigned split_harvest_framed(struct virtq_ring *q, struct virtq_used_request us
 bool split_irq_enable(struct virtq_ring *q, uint16_t count)
 {
 	/* "Used Buffer Notification Suppression": with EVENT_IDX flags stay 0, and the event is the entry before the index to reach */
-	if (q->event_idx)
+	if (virtq_has(q, VIRTIO_F_EVENT_IDX))
 		WRITE_ONCE(*q->split.used_event, cpu_to_le16((uint16_t)(q->split.last_used + count - 1)));
 	else
 		WRITE_ONCE(q->split.avail->flags, cpu_to_le16(0));
@@ -320,13 +320,13 @@ bool split_irq_enable(struct virtq_ring *q, uint16_t count)
 	/* The wish before the last look at the index, against a device that stored the index before it saw the wish. */
 	virtq_mb(q);
 	look(q);
-	return seen_used(q) >= (q->event_idx ? count : 1);
+	return seen_used(q) >= (virtq_has(q, VIRTIO_F_EVENT_IDX) ? count : 1);
 }
 
 void split_irq_disable(struct virtq_ring *q)
 {
 	/* With EVENT_IDX an event already passed is as good as none for the next 65,535 buffers; every enable renews it. */
-	if (q->event_idx)
+	if (virtq_has(q, VIRTIO_F_EVENT_IDX))
 		WRITE_ONCE(*q->split.used_event, cpu_to_le16((uint16_t)(q->split.last_used - 1)));
 	else
 		WRITE_ONCE(q->split.avail->flags, cpu_to_le16(1));

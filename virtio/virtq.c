@@ -104,7 +104,7 @@ static void *release(struct virtq_ring *q, uint16_t slot)
 		unmap(q, slot);
 	q->vq.free_count = (uint16_t)(q->vq.free_count + s->count);
 	s->token = NULL;
-	if (!q->in_order && !q->in_turn) {
+	if (!virtq_has(q, VIRTIO_F_IN_ORDER) && !q->in_turn) {
 		for (unsigned i = s->count; i > 1 && !q->vq.packed; i--) /* a packed chain has one id */
 			last = q->vq.slots[last].next;
 		q->vq.slots[last].next = (uint16_t)q->vq.free_head;
@@ -177,11 +177,11 @@ static inline void notify(struct virtq_ring *q)
 {
 	uint32_t data = q->notify.id;
 
-	if (likely(q->notify.kind == VIRTQ_NOTIFY_MMIO16 && !q->notification_data)) {
+	if (likely(q->notify.kind == VIRTQ_NOTIFY_MMIO16 && !virtq_has(q, VIRTIO_F_NOTIFICATION_DATA))) {
 		mmio_write16(q->notify.addr, cpu_to_le16((uint16_t)data));
 		return;
 	}
-	if (q->notification_data)
+	if (virtq_has(q, VIRTIO_F_NOTIFICATION_DATA))
 		data |= (q->vq.packed ? (uint32_t)q->packed.next_avail | (uint32_t)packed_avail_wrap(q) << 15
 		                      : (uint32_t)q->split.avail_idx)
 		        << 16;
@@ -290,7 +290,8 @@ static void run_queue(struct event *event)
 	/* An interrupt may be late or spurious: after a reset, before DRIVER_OK, on a queue that wants none. */
 	if (vq->broken || !READ_ONCE(vq->vdev->driver_ok) || !q->callback)
 		return;
-	if (!q->event_idx || q->quiet || q->polled) /* with it, the event is past: nothing will come until it comes round again */
+	if (!virtq_has(q, VIRTIO_F_EVENT_IDX) || q->quiet ||
+	    q->polled) /* with it, the event is past: nothing will come until it comes round again */
 		virtq_irq_disable(vq);
 	q->active = true;
 	q->callback(vq);
@@ -319,6 +320,9 @@ static bool alloc_ring(struct virtq_ring *q, uint16_t max_buffers)
 	q->memory = dma_alloc(q->dma, q->memory_bytes, PAGE_SIZE, &q->memory_addr);
 	if (!q->memory)
 		return false;
+	q->setup.descriptor_area += q->memory_addr;
+	q->setup.driver_area += q->memory_addr;
+	q->setup.device_area += q->memory_addr;
 	q->max_buffers = MIN(MAX(max_buffers, 1), size);
 	q->vq.table_stride = q->max_buffers * (uint32_t)sizeof(struct virtq_desc);
 	if (q->dma->ops) {
@@ -335,15 +339,14 @@ static bool alloc_ring(struct virtq_ring *q, uint16_t max_buffers)
 	return true;
 }
 
-/* The state of a queue that was never used; its areas are zero. */
+/* The state of a queue that was never used; its areas, and all that lies behind it, are zero. */
 static void init_ring(struct virtq_ring *q)
 {
 	q->vq.free_count = q->vq.size;
 	q->vq.free_head = q->vq.first_staged = q->vq.staged = 0;
-	if (q->head)
-		memset(q->vq.shapes, 0, q->vq.size);
-	for (uint16_t i = 0; i < q->vq.size; i++)
-		q->vq.slots[i] = (struct virtq_slot){.count = 1, .next = (uint16_t)(i + 1 < q->vq.size ? i + 1 : 0)};
+	for (uint32_t i = 0; i < q->vq.size; i++)
+		q->vq.slots[i] = (struct virtq_slot){.count = 1, .next = (uint16_t)(i + 1)};
+	q->vq.slots[q->vq.size - 1].next = 0;
 	if (q->vq.packed)
 		packed_init(q);
 	else
@@ -361,7 +364,7 @@ struct dma_device *virtio_dma(struct virtio_device *vdev)
 	return virtio_has(vdev, VIRTIO_F_ACCESS_PLATFORM) ? &vdev->dma : &physical;
 }
 
-int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, const struct virtq_spec *spec, struct virtq **vq_out)
+struct virtq *virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, const struct virtq_spec *spec)
 {
 	bool packed = virtio_has(vdev, VIRTIO_F_RING_PACKED);
 	/* Behind the ring: slots; packed, in turn or framed, a descriptor for each; framed a shape for each. */
@@ -370,14 +373,14 @@ int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, cons
 	struct virtq_ring *q = page_alloc(private_bytes, PAGE_SIZE);
 
 	if (!q)
-		return -ENOMEM;
+		return NULL;
 	q->private_bytes = private_bytes;
-	q->vq = (struct virtq){.vdev = vdev,
-	                       .name = spec->name,
-	                       .context = spec->context,
-	                       .index = index,
-	                       .size = size,
-	                       .packed = packed};
+	q->vq.vdev = vdev;
+	q->vq.name = spec->name;
+	q->vq.context = spec->context;
+	q->vq.index = index;
+	q->vq.size = size;
+	q->vq.packed = packed;
 	event_init_on(&q->vq.event, spec->cpu, run_queue);
 	event_init_kick(&q->kick_event, spec->cpu, run_kick);
 	q->dma = virtio_dma(vdev);
@@ -388,10 +391,7 @@ int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, cons
 	q->vq.shapes = (uint8_t *)q->copies + for_copies * size;
 	q->head = spec->head;
 	q->vq.tail = spec->tail;
-	q->event_idx = virtio_has(vdev, VIRTIO_F_EVENT_IDX);
-	q->in_order = virtio_has(vdev, VIRTIO_F_IN_ORDER);
-	q->io_order = virtio_has(vdev, VIRTIO_F_ORDER_PLATFORM);
-	q->notification_data = virtio_has(vdev, VIRTIO_F_NOTIFICATION_DATA);
+	q->features = vdev->features;
 	q->exact_lengths = !vdev->legacy && !spec->loose_lengths;
 
 	q->setup.size = size;
@@ -399,24 +399,20 @@ int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, cons
 	if ((spec->head && !alloc_frames(q, spec->extra)) ||
 	    !alloc_ring(q, q->head ? (uint16_t)MIN(spec->max_buffers, FRAMED_BUFFERS_MAX) : spec->max_buffers)) {
 		free_ring(q);
-		return -ENOMEM;
+		return NULL;
 	}
 	q->may_in_turn = spec->in_turn;
-	q->plain = !q->in_order && !q->io_order && !q->mappings && (q->vq.tables || q->max_buffers == 1);
+	q->plain = !(q->features & (BIT64(VIRTIO_F_IN_ORDER) | BIT64(VIRTIO_F_ORDER_PLATFORM))) && !q->mappings &&
+	           (q->vq.tables || q->max_buffers == 1);
 	init_ring(q);
-	*vq_out = &q->vq;
-	return 0;
+	return &q->vq;
 }
 
 int virtq_enable(struct virtq *vq)
 {
 	struct virtq_ring *q = virtq_ring_of(vq);
-	struct virtq_setup setup = q->setup;
 
-	setup.descriptor_area += q->memory_addr;
-	setup.driver_area += q->memory_addr;
-	setup.device_area += q->memory_addr;
-	return vq->vdev->ops->queue_enable(vq->vdev, vq->index, &setup, &q->notify);
+	return vq->vdev->ops->queue_enable(vq->vdev, vq->index, &q->setup, &q->notify);
 }
 
 static void close_queue(struct virtq *vq) { vq->closed = true; }
@@ -438,6 +434,7 @@ static void clear(struct virtq *vq)
 	struct virtq_ring *q = virtq_ring_of(vq);
 
 	memset(q->memory, 0, q->memory_bytes);
+	memset(q + 1, 0, q->private_bytes - sizeof(*q));
 	q->added = q->oldest = q->detach_next = 0;
 	q->in_batch = false;
 	init_ring(q);

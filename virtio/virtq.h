@@ -217,9 +217,8 @@ static inline unsigned virtq_cpu(const struct virtq *vq) { return vq->event.cpu;
 void virtq_run(struct virtq *vq, void (*run)(struct virtq *vq));
 
 /* ---- for the core: CPU 0 ---- */
-/* Memory and state of virtqueue `index`; the device learns of it by virtq_enable(). */
-[[nodiscard]] int virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, const struct virtq_spec *spec,
-                               struct virtq **vq);
+/* Memory and state of virtqueue `index`; the device learns of it by virtq_enable(). NULL: no memory. */
+struct virtq *virtq_create(struct virtio_device *vdev, uint16_t index, uint16_t size, const struct virtq_spec *spec);
 [[nodiscard]] int virtq_enable(struct virtq *vq);
 /* "Virtqueue Reset": stop the queue; what was used is still harvested, and then virtq_detach_unused() gives what was in flight. -ENOTSUP without RING_RESET; -EIO: it would not. */
 [[nodiscard]] int virtq_reset(struct virtq *vq);

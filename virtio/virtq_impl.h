@@ -88,7 +88,8 @@ struct virtq_ring {
 	bool polled;          /* the driver wants polled */
 	struct timer retry;   /* runs the callback once more, when there was no room to map and nothing in flight will make any */
 	bool quiet;           /* no notifications but those asked for one by one */
-	bool event_idx, in_order, io_order, notification_data, exact_lengths;
+	uint64_t features;    /* of the device */
+	bool exact_lengths;
 	bool plain; /* a request is one ring descriptor, nothing is mapped, and order is the device's affair: bursts in one pass */
 	/* A plain ring, all of whose requests so far were used in their order: then a request's slot is its place in the ring, free slots are
 	 * those that are not in flight, and tokens of free slots stay where they are. */
@@ -130,18 +131,23 @@ struct virtq_ring {
 		} packed;
 	};
 
-	struct virtq_setup setup; /* its areas are offsets into memory */
-	void *memory;             /* descriptor, driver and device areas */
+	struct virtq_setup setup;
+	void *memory; /* descriptor, driver and device areas */
 	dma_addr_t memory_addr;
 	size_t memory_bytes, tables_bytes, mappings_bytes, frames_bytes, private_bytes;
 };
 
 static inline struct virtq_ring *virtq_ring_of(struct virtq *vq) { return container_of(vq, struct virtq_ring, vq); }
 
+/* Where an area lies of which the device knows that address. */
+static inline void *virtq_area(const struct virtq_ring *q, dma_addr_t at) { return (char *)q->memory + (at - q->memory_addr); }
+
+static inline bool virtq_has(const struct virtq_ring *q, unsigned bit) { return q->features & BIT64(bit); }
+
 /* "VIRTIO_F_ORDER_PLATFORM": the barriers suitable for hardware devices where it is negotiated, CPU barriers elsewhere. */
 static inline void virtq_mb(const struct virtq_ring *q)
 {
-	if (unlikely(q->io_order))
+	if (unlikely(virtq_has(q, VIRTIO_F_ORDER_PLATFORM)))
 		io_mb();
 	else
 		virt_mb();
@@ -149,7 +155,7 @@ static inline void virtq_mb(const struct virtq_ring *q)
 
 static inline void virtq_rmb(const struct virtq_ring *q)
 {
-	if (unlikely(q->io_order))
+	if (unlikely(virtq_has(q, VIRTIO_F_ORDER_PLATFORM)))
 		io_rmb();
 	else
 		virt_rmb();
@@ -157,7 +163,7 @@ static inline void virtq_rmb(const struct virtq_ring *q)
 
 static inline void virtq_wmb(const struct virtq_ring *q)
 {
-	if (unlikely(q->io_order))
+	if (unlikely(virtq_has(q, VIRTIO_F_ORDER_PLATFORM)))
 		io_wmb();
 	else
 		virt_wmb();

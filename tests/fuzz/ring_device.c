@@ -214,8 +214,8 @@ void ring_scribble(void)
 	size_t bytes = q->memory_bytes, at, count = 1 + (how >> 4);
 
 	if ((how & 3) == 0) {
-		area += q->setup.device_area;
-		bytes -= q->setup.device_area;
+		area += q->setup.device_area - q->memory_addr;
+		bytes -= q->setup.device_area - q->memory_addr;
 	} else if ((how & 3) == 1 && r.vq->tables) {
 		area = r.vq->tables;
 		bytes = q->tables_bytes;
