@@ -102,14 +102,15 @@ void clock_init(void)
 
 void clock_refine(void)
 {
-	char timer[40] = "TSC deadline";
-
 	if (!find_rate())
 		rates_refine(&rates);
 	rates_end(&rates);
 	set_rate(rates.tsc_hz);
 	if (log_is_off())
 		return;
+
+	char timer[40] = "TSC deadline";
+
 	if (!deadline_mode)
 		format_text(timer, sizeof(timer), "at %u.%03u MHz", (unsigned)(rates.lapic_hz / 1000000),
 		            (unsigned)(rates.lapic_hz / 1000 % 1000));

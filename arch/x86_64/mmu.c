@@ -165,7 +165,7 @@ static bool map(uint64_t at, uint64_t end, uint64_t flags, unsigned top, bool fo
 		do {
 			*entry++ = at | flags | (level > 0 ? PTE_LARGE : 0);
 			at += span(level);
-		} while (at < end && end - at >= span(level) && at & (span(level + 1) - 1) && !(*entry & PTE_PRESENT));
+		} while (end - at >= span(level) && at & (span(level + 1) - 1) && !(*entry & PTE_PRESENT));
 	}
 	return true;
 }
