@@ -39,60 +39,50 @@ static const char linux_words[] =
 
 static bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
-/* Copy the word at `text` to *out without its quotes; *out is then behind its NUL. What follows the word; NULL: no room for it. */
-static const char *cut_word(const char *text, char **out, bool *quoted)
-{
-	char *const last = text_copy + TEXT_MAX - 1;
-	char *to = *out;
-
-	for (*quoted = false; *text && (*quoted || !is_blank(*text)); text++) {
-		if (*text == '"')
-			*quoted = !*quoted;
-		else if (to >= last)
-			return NULL;
-		else
-			*to++ = *text;
-	}
-	if (to > last)
-		return NULL;
-	*to = '\0';
-	*out = to + 1;
-	return text;
-}
-
 void cmdline_init(const char *text)
 {
-	char *out = text_copy;
+	char *out = text_copy, *const last = text_copy + TEXT_MAX - 1;
+	const char *start = NULL; /* of the word that is being cut */
+	struct word *word = words;
+	bool quoted = false;
 
-	word_count = 0;
-	for (;;) {
-		while (is_blank(*text))
-			text++;
-		if (!*text)
-			return;
+	for (word_count = 0;; text++) {
+		char c = *text;
 
-		char *word = out;
-		bool quoted;
-		const char *rest = word_count < WORD_MAX ? cut_word(text, &out, &quoted) : NULL;
-
-		if (!rest)
-			break;
-		if (quoted)
-			log_warn("cmdline: the quote in \"%s\" is never closed", word);
-
-		char *value = word;
-
-		while (*value && *value != '=')
-			value++;
-		words[word_count] = (struct word){.key = word, .value = value, .has_value = *value};
-		if (*value) {
-			*value = '\0';
-			words[word_count].value++;
+		if (!c || (is_blank(c) && !quoted)) {
+			if (start) {
+				*out++ = '\0';
+				word_count++;
+			}
+			start = NULL;
+			if (!c)
+				break;
+			continue;
 		}
-		word_count++;
-		text = rest;
+		if (!start) {
+			start = text;
+			if (word_count == WORD_MAX || out > last)
+				break;
+			word = &words[word_count];
+			*word = (struct word){.key = out, .value = ""};
+		}
+		if (c == '"') {
+			quoted = !quoted;
+			continue;
+		}
+		if (out == last) /* which is for the NUL */
+			break;
+		if (c == '=' && !word->has_value) {
+			c = '\0';
+			word->has_value = true;
+			word->value = out + 1;
+		}
+		*out++ = c;
 	}
-	log_warn("cmdline: more than %u words or %u bytes, ignored from \"%.60s\" on", WORD_MAX, TEXT_MAX, text);
+	if (start)
+		log_warn("cmdline: more than %u words or %u bytes, ignored from \"%.60s\" on", WORD_MAX, TEXT_MAX, start);
+	else if (quoted)
+		log_warn("cmdline: the quote in \"%s%s%s\" is never closed", word->key, word->has_value ? "=" : "", word->value);
 }
 
 const char *cmdline_next(const char *key, unsigned *cursor)
