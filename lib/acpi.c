@@ -209,12 +209,15 @@ unsigned acpi_count(const uint8_t *at, const uint8_t *end, const char *text)
 	unsigned count = 0;
 	uint32_t here, start;
 
-	/* Its first four bytes at each place: the rest is compared at few. */
-	for (memcpy(&start, text, sizeof(start)); (size_t)(end - at) >= length; at++) {
+	if ((size_t)(end - at) < length)
+		return 0;
+	memcpy(&start, text, sizeof(start));
+	end -= length;
+	do { /* its first four bytes at each of thousands of places: the rest is compared at few */
 		memcpy(&here, at, sizeof(here));
 		if (here == start)
 			count += memcmp(at, text, length) == 0;
-	}
+	} while (at++ < end);
 	return count;
 }
 
