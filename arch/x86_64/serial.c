@@ -132,11 +132,10 @@ static void write_bytes(const char *text, size_t length)
 		write_elsewhere(text, length);
 		return;
 	}
-	for (size_t at = 0; at < length;) {
-		if (!wait_for(STATUS_EMPTY))
+	for (size_t at = 0; at < length; at++) {
+		if (at % FIFO_SIZE == 0 && !wait_for(STATUS_EMPTY))
 			return;
-		for (size_t end = MIN(at + FIFO_SIZE, length); at < end; at++)
-			set(REG_DATA, (uint8_t)text[at]);
+		set(REG_DATA, (uint8_t)text[at]);
 	}
 }
 
