@@ -9,7 +9,7 @@
 
 #include "../../boot/boot.h"
 
-#define ENTRIES_MAX 4096u /* that are looked at */
+#define ENTRIES_MAX 1024u /* that are looked at */
 
 #define SPAN 0x40000u /* the addresses of the random maps */
 #define UNIT 0x200u
@@ -91,8 +91,7 @@ static void test_bad_entries(void **state)
 	take(map, 5);
 	assert_int_equal(boot.memory_count, 1); /* the last entry has no whole page, and the one behind it would be at 0 */
 	check_range(0, 0x1000, 0x1000, MEMORY_RAM);
-	/* The first pass takes what is not RAM. */
-	assert_int_equal(count_in(host_console_text(), "memory map: 2 of 5 entries are bad, left out (entry 2: "), 1);
+	assert_int_equal(count_in(host_console_text(), "memory map: 2 of 5 entries are bad, left out (entry 1: "), 1);
 	assert_int_equal(count_in(host_console_text(), "\n"), 1);
 }
 
