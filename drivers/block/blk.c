@@ -224,19 +224,15 @@ static const struct block_ops ops = {.post = post,
 
 static int probe(struct virtio_device *vdev)
 {
-	struct blk *blk = page_alloc(sizeof(*blk), PAGE_SIZE);
-	unsigned count;
+	unsigned count = virtio_blk_count_queues(vdev);
+	size_t bytes = sizeof(struct blk) + count * sizeof(struct blk_queue);
+	struct blk *blk = page_alloc(bytes, PAGE_SIZE);
 
 	if (!blk)
 		return -ENOMEM;
 	blk->vdev = vdev;
-	count = virtio_blk_count_queues(blk);
+	blk->bytes = bytes;
 	blk->queue_count = count;
-	blk->queues = page_alloc(count * sizeof(blk->queues[0]), PAGE_SIZE);
-	if (!blk->queues) {
-		page_free(blk, sizeof(*blk));
-		return -ENOMEM;
-	}
 	for (unsigned i = 0; i < count; i++) {
 		blk->queues[i].queue.cpu = i;
 		blk->queues[i].legacy = vdev->legacy;
@@ -296,7 +292,6 @@ static int start(struct virtio_device *vdev)
 		blk->queues[i].zoned = blk->block.zones.model != BLOCK_NO_ZONES;
 	}
 	error = virtio_blk_read_limits(blk, smallest);
-	block_update(&blk->block);
 	if (!error)
 		error = block_register(&blk->block, blk->class_queues, blk->queue_count);
 	if (error)
@@ -347,8 +342,7 @@ static void remove(struct virtio_device *vdev)
 	struct blk *blk = vdev->driver_data;
 
 	block_unregister(&blk->block);
-	page_free(blk->queues, blk->queue_count * sizeof(blk->queues[0]));
-	page_free(blk, sizeof(*blk));
+	page_free(blk, blk->bytes);
 }
 
 static const struct virtio_feature_rule rules[] = {

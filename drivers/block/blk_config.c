@@ -66,11 +66,11 @@ static void take_block_size(struct blk *blk)
 	block->optimal_bytes = optimal <= UINT32_MAX / size ? optimal * size : 0;
 }
 
-unsigned virtio_blk_count_queues(const struct blk *blk)
+unsigned virtio_blk_count_queues(struct virtio_device *vdev)
 {
-	if (!virtio_has(blk->vdev, VIRTIO_BLK_F_MQ))
+	if (!virtio_has(vdev, VIRTIO_BLK_F_MQ))
 		return 1;
-	return MAX(MIN(virtio_config_u16(blk->vdev, FIELD(num_queues), 1), cpu_count()), 1u);
+	return MAX(MIN(virtio_config_u16(vdev, FIELD(num_queues), 1), cpu_count()), 1u);
 }
 
 /* Data segments of a request. Without SEG_MAX nothing says that the device takes more than one; some do not. */

@@ -72,12 +72,13 @@ struct blk {
 	struct virtio_device *vdev;
 	struct virtio_blk_config config; /* as it was read last; what is not there is as if it said nothing */
 	unsigned queue_count;
-	struct blk_queue *queues;
+	size_t bytes; /* of all this */
 	struct block_queue *class_queues[CPU_MAX];
+	struct blk_queue queues[];
 };
 
 /* blk_config.c */
-unsigned virtio_blk_count_queues(const struct blk *blk); /* as many as CPUs can have one */
+unsigned virtio_blk_count_queues(struct virtio_device *vdev); /* as many as CPUs can have one */
 [[nodiscard]] int virtio_blk_read_config(struct blk *blk);
 [[nodiscard]] int virtio_blk_read_limits(struct blk *blk, uint16_t queue_size); /* the smallest of its queues */
 uint32_t virtio_blk_max_segments(const struct blk *blk);

@@ -373,15 +373,6 @@ int block_set_writeback(struct block_device *device, bool on)
 
 /* ---- devices ---- */
 
-/* A CPU's own queue, or one of all in turn. */
-static struct block_queue *queue_for(const struct block_device *device, unsigned cpu)
-{
-	for (unsigned i = 0; i < device->queue_count; i++)
-		if (device->queues[i]->cpu == cpu)
-			return device->queues[i];
-	return device->queues[cpu % device->queue_count];
-}
-
 void block_update(struct block_device *device)
 {
 	const struct block_limits *limits = &device->limits;
@@ -395,10 +386,10 @@ void block_update(struct block_device *device)
 
 int block_register(struct block_device *device, struct block_queue **queues, unsigned count)
 {
-	if (device->node.listed)
-		return 0;
 	device->gone = false;
 	block_update(device);
+	if (device->node.listed)
+		return 0;
 	device->queues = queues;
 	device->queue_count = count;
 	device->homes = page_alloc(sizeof(device->homes[0]) * cpu_count(), PAGE_SIZE);
@@ -407,8 +398,7 @@ int block_register(struct block_device *device, struct block_queue **queues, uns
 	for (unsigned cpu = 0; cpu < cpu_count(); cpu++) {
 		struct block_home *home = &device->homes[cpu];
 
-		home->queue = queue_for(device, cpu);
-		home->own = home->queue->cpu == cpu;
+		home->queue = queues[cpu % count]; /* another CPU's, unless it has one of its own */
 		home->finished_tail = &home->finished;
 		event_init_on(&home->event, cpu, run_home);
 	}
@@ -416,6 +406,8 @@ int block_register(struct block_device *device, struct block_queue **queues, uns
 		struct block_queue *queue = queues[i];
 
 		*queue = (struct block_queue){.cpu = queue->cpu, .device = device, .home = &device->homes[queue->cpu]};
+		queue->home->queue = queue;
+		queue->home->own = true;
 		queue->waiting_tail = &queue->waiting;
 		event_init_on(&queue->inbox_event, queue->cpu, run_inbox);
 	}

@@ -208,7 +208,7 @@ void block_submit_many(struct block_device *device, struct block_request *const 
 [[nodiscard]] int block_set_writeback(struct block_device *device, bool on);
 
 /* ---- for drivers ---- */
-/* node.name, ops, capacity, block_size, read_only, can_flush, limits, and the queues' cpu are set. -ENOMEM. `queues` stays in place. Again: nothing. */
+/* node.name, ops, capacity, block_size, read_only, can_flush, limits, and the queues' cpu are set. -ENOMEM. `queues` stays in place. Again: block_update(). */
 [[nodiscard]] int block_register(struct block_device *device, struct block_queue **queues, unsigned count);
 /* read_only or limits have changed; none of its queues takes requests. */
 void block_update(struct block_device *device);
