@@ -229,14 +229,14 @@ static int create_queues(struct net *net)
 		spec->max_size = CONTROL_MAX;
 	}
 	error = virtio_queues_create(vdev, net->queue_count, net->specs);
-	for (unsigned i = 0; !error && i < 2u * net->pair_count; i++) {
-		uint16_t size = vdev->queues[i]->size;
+	for (unsigned i = 0; !error && i < 2u * net->pair_count; i += 2) {
+		uint16_t rx = vdev->queues[i + NET_RX]->size, tx = vdev->queues[i + NET_TX]->size;
 
 		/* "Device configuration layout": MUST supply enough receive buffers for a packet of size mtu */
-		if (size < (i % 2 ? 1u + net->own_header : needed))
-			error = virtio_refuse(vdev, -EINVAL, "queue %u of %u is too small for a frame", i, size);
-		if (!(i % 2))
-			net->rx_fragments = (uint16_t)MIN(net->rx_fragments, size - net->own_header);
+		if (rx < needed || tx < 1u + net->own_header)
+			error = virtio_refuse(vdev, -EINVAL, "queue %u of %u is too small for a frame", i + (rx >= needed),
+			                      rx < needed ? rx : tx);
+		net->rx_fragments = (uint16_t)MIN(net->rx_fragments, rx - net->own_header);
 	}
 	return error;
 }

@@ -50,7 +50,6 @@ static bool post_plain(struct net_pair *pair, struct virtq *vq)
 		return count == BURST;
 	bufs += again;
 	count -= again;
-#pragma GCC unroll 4
 	for (size_t i = 0; i < count; i++)
 		wire[i] = (struct virtq_buf){bufs[i]->start - header, BUF_CAPACITY + header};
 	added = virtq_add_burst(vq, (void *const *)bufs, wire, count, true);

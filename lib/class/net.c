@@ -47,11 +47,12 @@ struct net_pool *net_pool_create(unsigned count)
 	pool->count = pool->free_count = count;
 	pool->free = (void *)&pool->bufs[count];
 	for (unsigned i = 0; i < count; i++) {
-		uint8_t *start = pool->memory + (size_t)i * NET_BUF_BYTES + NET_HEADROOM;
+		struct net_buf *buf = &pool->bufs[i]; /* the rest of it is zero */
 
-		pool->bufs[i] =
-			(struct net_buf){.data = start, .start = start, .capacity = NET_BUF_BYTES - NET_HEADROOM, .pool = pool};
-		pool->free[count - 1 - i] = &pool->bufs[i];
+		buf->data = buf->start = pool->memory + (size_t)i * NET_BUF_BYTES + NET_HEADROOM;
+		buf->capacity = NET_BUF_BYTES - NET_HEADROOM;
+		buf->pool = pool;
+		pool->free[count - 1 - i] = buf;
 	}
 	return pool;
 }
