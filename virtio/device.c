@@ -387,14 +387,11 @@ bool virtio_comes_first(uint16_t type)
 static void choose_name(struct virtio_device *vdev)
 {
 	const char *kind = vdev->driver ? vdev->driver->instance : "unknown";
-	const struct virtio_device *other;
 	unsigned n = 0;
 
-	do {
+	do
 		format_text(vdev->name, sizeof(vdev->name), "%s%u", kind, n++);
-		for (other = devices; other && strcmp(other->name, vdev->name) != 0; other = other->next)
-			;
-	} while (other);
+	while (device_find(vdev->name));
 }
 
 /* Give the device to its driver. */
