@@ -21,9 +21,6 @@
 #define STEP 16u
 
 #define ENTRY_CPU 0
-#define CPU_ENTRY_BYTES 20
-#define OTHER_ENTRY_BYTES 8
-#define ENTRY_LAST 4 /* of the base table */
 #define CPU_ENABLED 1u
 
 struct floating_pointer {
@@ -97,12 +94,11 @@ static const struct floating_pointer *find(void)
 /* As far as the table is long: firmware (qboot) leaves the count of entries zero. */
 static void parse(const struct mp_table *table)
 {
+	static const uint8_t lengths[] = {20, 8, 8, 8, 8}; /* of the base table's entries, by type */
 	const uint8_t *at = (const uint8_t *)(table + 1), *end = (const uint8_t *)table + table->length;
 
-	while (at < end) {
-		ptrdiff_t bytes = at[0] == ENTRY_CPU ? CPU_ENTRY_BYTES : OTHER_ENTRY_BYTES;
-
-		if (end - at < bytes || at[0] > ENTRY_LAST) {
+	for (; at < end; at += lengths[at[0]]) {
+		if (at[0] >= ARRAY_SIZE(lengths) || end - at < lengths[at[0]]) {
 			log_warn("mp table: entry of type %u at %u is cut or unknown, the rest is left out", at[0],
 			         (unsigned)(at - (const uint8_t *)table));
 			return;
@@ -110,7 +106,6 @@ static void parse(const struct mp_table *table)
 		/* Type, APIC id, its version, flags. */
 		if (at[0] == ENTRY_CPU && at[3] & CPU_ENABLED)
 			madt_add_cpu(at[1]);
-		at += bytes;
 	}
 }
 
