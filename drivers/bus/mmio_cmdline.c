@@ -14,29 +14,16 @@
 
 #define KEY "virtio_mmio.device"
 
-/* One number that ends at `stop` (0: the end of the text); *text moves behind it. */
-static bool take(const char **text, char stop, uint64_t *value)
-{
-	const char stops[2] = {stop, 0};
-	const char *end;
-
-	if (!parse_size(*text, stops, value, &end) || *end != stop)
-		return false;
-	*text = stop ? end + 1 : end;
-	return true;
-}
-
 static bool parse(const char *text, struct mmio_slot *slot)
 {
 	uint64_t irq, id;
 
-	if (!take(&text, '@', &slot->size) || !take(&text, ':', &slot->base))
+	if (!parse_size(text, "@", &slot->size, &text) || !*text++ || !parse_size(text, ":", &slot->base, &text) || !*text++ ||
+	    !parse_size(text, ":", &irq, &text))
 		return false;
-	if (!take(&text, 0, &irq)) {
-		if (!take(&text, ':', &irq))
-			return false;
+	if (*text++) {
 		text += *text == '-'; /* Linux: -1 asks for any id */
-		if (!take(&text, 0, &id))
+		if (!parse_size(text, "", &id, NULL))
 			return false;
 	}
 	if (!irq || irq >= IRQ_NO_GSI)

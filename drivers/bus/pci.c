@@ -239,10 +239,9 @@ static void pci_scan(void)
 	last_function = &first_function;
 	for (unsigned i = 0; i < count; i++)
 		scan_host(&hosts[i]);
-	for (struct pci_function *function = first_function; function; function = function->next)
-		offer(function, true);
-	for (struct pci_function *function = first_function; function; function = function->next)
-		offer(function, false);
+	for (unsigned pass = 0; pass < 2; pass++)
+		for (struct pci_function *function = first_function; function; function = function->next)
+			offer(function, pass == 0);
 }
 
 DISCOVERY(pci, 10, pci_scan);

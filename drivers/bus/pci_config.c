@@ -157,18 +157,15 @@ static unsigned read_bar(struct pci_function *function, unsigned index, unsigned
 	uint32_t flags = io ? BAR_IO_FLAGS : BAR_MEM_FLAGS;
 	uint64_t mask, end = io ? PORTS_END : UINT64_C(1) << 32;
 
-	if (io != (kind == PCI_BAR_IO)) {
-		if (io && !(function->sized & PCI_COMMAND_IO)) {
-			bar->kind = PCI_BAR_IO;
-			bar->base = low & ~flags;
-		}
+	if (kind != (io ? PCI_BAR_IO : PCI_BAR_MEM) && (!io || function->sized & PCI_COMMAND_IO))
 		return 1 + is_64;
-	}
+	bar->kind = io ? PCI_BAR_IO : PCI_BAR_MEM;
+	bar->base = low & ~flags;
+	if (bar->kind != kind)
+		return 1; /* ports, to be sized when someone wants them */
+	bar->is_64 = is_64;
+	bar->prefetchable = is_64 && low & BAR_PREFETCHABLE;
 	mask = size_register(function, index, low) & ~flags;
-	*bar = (struct pci_bar){.kind = kind,
-	                        .is_64 = is_64,
-	                        .prefetchable = is_64 && low & BAR_PREFETCHABLE,
-	                        .base = low & ~flags};
 	if (is_64) {
 		uint32_t high = pci_read32(function, (uint16_t)(PCI_BAR0 + 4 * (index + 1)));
 

@@ -57,16 +57,14 @@ volatile uint8_t *pci_map_bus(const struct pci_host *host, unsigned bus)
 
 static bool believable(const struct pci_host *host)
 {
-	const struct pci_function by_ports = {.host = host, .bdf = (uint16_t)(host->bus_first << 8)};
-	struct pci_function by_ecam = by_ports;
+	struct pci_function first = {.host = host, .bdf = (uint16_t)(host->bus_first << 8)};
+	bool ports = !host->segment && arch_pci_ports_present();
+	uint32_t by_ports = ports ? pci_read32(&first, PCI_VENDOR_ID) : 0;
 
 	if (host->ecam % BUS_BYTES) /* no function's space would be aligned */
 		return false;
-	by_ecam.config = pci_map_bus(host, host->bus_first);
-	if (!by_ecam.config)
-		return false;
-	return host->segment || !arch_pci_ports_present() ||
-	       pci_read32(&by_ports, PCI_VENDOR_ID) == pci_read32(&by_ecam, PCI_VENDOR_ID);
+	first.config = pci_map_bus(host, host->bus_first);
+	return first.config && (!ports || pci_read32(&first, PCI_VENDOR_ID) == by_ports);
 }
 
 static void add(struct pci_host host)
