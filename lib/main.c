@@ -53,12 +53,7 @@ static void announce(const struct boot_info *boot)
 
 static void discover(void)
 {
-	unsigned last = 0;
-
-	LINKER_FOR_EACH (vireo_discoveries, item) {
-		last = MAX(last, (*item)->order);
-	}
-	for (unsigned order = 0; order <= last; order++) {
+	for (unsigned order = 0; order <= DISCOVERY_LAST; order++) {
 		LINKER_FOR_EACH (vireo_discoveries, item) {
 			if ((*item)->order == order)
 				(*item)->scan();
@@ -78,15 +73,23 @@ static void refuse_program(const char *name)
 	log_error("no program \"%s\"; there are:%s", name, names);
 }
 
+/* The words of all programs are known: one line may serve several. */
+static void check_words(void)
+{
+	if (log_is_off())
+		return;
+	LINKER_FOR_EACH (vireo_programs, item) {
+		cmdline_allow_prefix((*item)->name);
+	}
+	cmdline_warn_unknown();
+}
+
 static int run_program(void)
 {
 	const char *word = cmdline_get("app"), *name = word ? word : program_default;
 	const struct program *program = program_find(name);
 
-	LINKER_FOR_EACH (vireo_programs, item) {
-		cmdline_allow_prefix((*item)->name);
-	}
-	cmdline_warn_unknown();
+	check_words();
 	if (program)
 		return program->run();
 	refuse_program(name);

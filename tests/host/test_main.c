@@ -37,8 +37,8 @@ static int fail_a_test(void)
 }
 
 /* The later one first in the section. */
-DISCOVERY(test_second, 1001, scan_second);
-DISCOVERY(test_first, 1000, scan_first);
+DISCOVERY(test_second, 99, scan_second);
+DISCOVERY(test_first, 98, scan_first);
 PROGRAM(test_ok, "Succeeds.", succeed);
 PROGRAM(test_five, "Fails.", fail_with_five);
 PROGRAM(test_tap, "Fails a test.", fail_a_test);

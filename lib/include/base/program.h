@@ -16,7 +16,8 @@ LINKER_SET(vireo_programs, const struct program);
 	static const struct program id##_program = {.name = #id, .summary = text, .run = function};                              \
 	LINKER_ENTRY(vireo_programs, id##_program)
 
-/* A bus: scanned once at boot. `order` 0 first. */
+/* A bus: scanned once at boot. `order` 0 first, DISCOVERY_LAST at most. */
+#define DISCOVERY_LAST 99
 struct discovery {
 	const char *name;
 	unsigned order;
@@ -24,6 +25,7 @@ struct discovery {
 };
 LINKER_SET(vireo_discoveries, const struct discovery);
 #define DISCOVERY(id, rank, function)                                                                                            \
+	_Static_assert((rank) <= DISCOVERY_LAST, "order of " #id);                                                               \
 	static const struct discovery id##_discovery = {.name = #id, .order = rank, .scan = function};                           \
 	LINKER_ENTRY(vireo_discoveries, id##_discovery)
 
