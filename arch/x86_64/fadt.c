@@ -77,11 +77,13 @@ static void find_register(const struct acpi_header *table, const struct place *p
 		reg->memory = mmu_map_device(gas.address, place->width);
 	else if (gas.space == SPACE_PORT && gas.address <= UINT16_MAX)
 		port = (uint32_t)gas.address;
-	if (gas.address && !reg->memory && !port)
-		log_warn("fadt: register at offset %u left out (space %u, address 0x%llx)", place->generic, gas.space,
-		         (unsigned long long)gas.address);
-	if (!reg->memory && !port && place->port)
-		field(table, place->port, &port, sizeof(port));
+	if (!reg->memory && !port) {
+		if (gas.address)
+			log_warn("fadt: register at offset %u left out (space %u, address 0x%llx)", place->generic, gas.space,
+			         (unsigned long long)gas.address);
+		if (place->port)
+			field(table, place->port, &port, sizeof(port));
+	}
 	reg->port = port <= UINT16_MAX ? (uint16_t)port : 0;
 	reg->width = reg->memory || reg->port ? place->width : 0;
 }
