@@ -80,14 +80,17 @@ class Run:
         return record["ops"] / record["ns"] * 1e9
 
 
-def run(guest, command, words, marker="", timeout=60, started=None, plugin=None):
-    """Boot `guest`; time the first line that contains `marker`. `started(process)` runs beside it, until the end."""
+def run(guest, command, words, marker="", timeout=60, started=None, plugin=None, log=None):
+    """Boot `guest`; time the first line that contains `marker`. `started(process)` runs beside it, until the end. What a plugin or QEMU's
+    own log of that kind says is in `counted`."""
     command = [*command, "-m", guest.memory, "-kernel", guest.kernel, "-append", f"{guest.words} {words}".strip()]
     if guest.initrd:
         command += ["-initrd", str(guest.initrd)]
     with tempfile.TemporaryFile() as errors, tempfile.NamedTemporaryFile() as counts:
         if plugin:
-            command += ["-plugin", str(plugin), "-d", "plugin", "-D", counts.name]
+            command += ["-plugin", str(plugin)]
+        if plugin or log:
+            command += ["-d", log or "plugin", "-D", counts.name]
         result = Run(guest, command)
         start = time.monotonic()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors)

@@ -4,6 +4,7 @@ A round runs every contender once, so that whatever else the machine does hits a
 """
 
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -261,15 +262,25 @@ def boot(bench):
 
     for number in bench.rounds("boot", bench.boot_runs):
         for name, bus in BOOTS:
-            command = machine.machine(name) + machine.disk(bus) + machine.network(bus)
-            if bus == "device":
-                command += ["-global", "virtio-mmio.force-legacy=false"]
+            command = boot_command(name, bus)
             once(name, bench.onechar, command, "", "1")
             once(name, bench.vireo, command, "bench.name=boot", '"name":"boot"')
             # A general kernel takes a second or two: fewer of those. On a microvm it needs ACPI.
             if number < bench.runs and name in ("q35", "microvm-acpi"):
                 once(name, bench.linux, command, "load=boot", '"name":"boot"')
     bench.results["boot"] = [{"machine": name, "guest": guest, **summary(values)} for (name, guest), values in times.items()]
+    bench.results["translated"] = {name: translated(bench, boot_command(name, bus)) for name, bus in BOOTS if machine.ACCEL == "tcg"}
+
+
+def boot_command(name, bus):
+    legacy = ["-global", "virtio-mmio.force-legacy=false"] if bus == "device" else []
+    return machine.machine(name) + machine.disk(bus) + machine.network(bus) + legacy
+
+
+def translated(bench, command):
+    """The blocks and the guest instructions that QEMU translates, more than for one character."""
+    logs = [machine.run(guest, command, words, log="in_asm").counted for guest, words in ((bench.onechar, ""), (bench.vireo, "bench.name=boot"))]
+    return [len(re.findall(what, logs[1], re.MULTILINE)) - len(re.findall(what, logs[0], re.MULTILINE)) for what in ("^IN:", "^0x")]
 
 
 # ---- CPUs ----
@@ -328,8 +339,7 @@ def profile(bench):
 
 def profile_boot(guest, words):
     """Ten boots, QEMU's own start with them: what Vireo's row has beyond that of one character is its boot."""
-    command = [*machine.machine("microvm"), *machine.disk("device"), *machine.network("device"), "-global", "virtio-mmio.force-legacy=false",
-               "-m", guest.memory, "-kernel", guest.kernel, "-append", f"{guest.words} {words}".strip()]
+    command = [*boot_command("microvm", "device"), "-m", guest.memory, "-kernel", guest.kernel, "-append", f"{guest.words} {words}".strip()]
     with tempfile.NamedTemporaryFile() as data:
         subprocess.run(["perf", "record", "-q", "-F", "4999", "-o", data.name, "--", "sh", "-c",
                         f"for i in 1 2 3 4 5 6 7 8 9 10; do {shlex.join(command)} </dev/null; done"],
