@@ -267,6 +267,20 @@ def test_interface_is_told():
     assert set(re.findall(r"^\| `([a-z-]+)` \|", told, re.MULTILINE)) == set(re.findall(r'\{\\"event\\":\\"([a-z-]+)', text))
 
 
+def test_formats_are_known():
+    """Each conversion in a text of the sources is one that lib/format.c has: any other would end the line there."""
+    known = re.compile(r"%[-#]?0?(?:\d+|\*)?(?:(?:l|ll|z)?[dux]|[opc]|(?:\.(?:\d+|\*))?s)")
+    found = 0
+    for folder in ("apps", "arch", "boot", "drivers", "lib", "virtio"):
+        for path in (ROOT / folder).rglob("*.[ch]"):
+            for text in re.findall(r'"((?:[^"\\\n]|\\.)*)"', path.read_text()):
+                # A letter with a digit behind it is an operand of the assembler's.
+                for conversion in re.findall(r"%[-+ #0-9.*]*(?:hh|h|ll|l|j|z|t|L)?[a-zA-Z](?!\d)", text.replace("%%", "")):
+                    assert known.fullmatch(conversion), f"{path}: {conversion} in {text!r}"
+                    found += 1
+    assert found > 500
+
+
 def test_readme_shows_a_run(make_run):
     """The lines that README shows of `make run` are among those that it prints, in this order; `...` stands for anything."""
     shown = re.search(r"`make run </dev/null`.*?\n\n((?:    .*\n)+)", (ROOT / "README.md").read_text())[1]
