@@ -67,7 +67,6 @@ static int exchange(struct net *net, unsigned what, const void *data, uint32_t f
 	int error;
 	uint8_t ack;
 
-	ctrl->asked = true;
 	if (command->waiting || !command->request.over)
 		return -EBUSY;
 	put_head(wire->head, what);
@@ -364,7 +363,8 @@ int virtio_net_ctrl_restore(struct net *net)
 {
 	int error = virtio_net_restore_steering(net);
 
-	if (error != -ETIMEDOUT && (net->ctrl.asked || net->device.mac_is_random))
+	/* Before it is known to programs nobody has set anything but we. */
+	if (error != -ETIMEDOUT && (net->device.node.listed || net->device.mac_is_random))
 		error = restore_settings(net);
 	/* What it refuses now it has said in a line; what it does not answer is its end. */
 	return error == -ETIMEDOUT ? virtio_refuse(net->vdev, error, "controlq: no answer") : 0;

@@ -123,7 +123,6 @@ struct net_ctrl {
 	struct virtq_buf announce_bufs[2];
 	struct net_wires *wires; /* what the device reads and writes */
 	bool announce_again;
-	bool asked;               /* for anything */
 	bool orphan;              /* the device is gone while a caller waits */
 	uint8_t modes, modes_set; /* bits of enum net_rx_mode */
 	bool mac_set, filter_set, offloads_set;
