@@ -50,11 +50,13 @@ int virtio_config_fields(struct virtio_device *vdev, const struct virtio_fields 
 	size_t size = (size_t)rows[count - 1].offset + rows[count - 1].size - rows->offset;
 	char former[IMAGE_MAX];
 
+	if (size > sizeof(former))
+		return -EINVAL;
 	for (unsigned i = 0; i < TRIES; i++) {
 		uint32_t before = vdev->ops->config_generation(vdev);
 		int error;
 
-		if (vdev->legacy)
+		if (vdev->legacy && i)
 			memcpy(former, image, size);
 		error = read_once(vdev, rows, count, image);
 		/* "Legacy Interface: Device Configuration Space": until two reads agree */
@@ -70,7 +72,7 @@ int virtio_config_read(struct virtio_device *vdev, uint32_t offset, void *value,
 	                                  .size = (uint16_t)size,
 	                                  .width = (uint8_t)access_width(offset, size)};
 
-	if (check_range(vdev, offset, size) || size > IMAGE_MAX)
+	if (check_range(vdev, offset, size))
 		return -EINVAL;
 	return virtio_config_fields(vdev, &all, 1, value);
 }
