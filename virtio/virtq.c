@@ -290,8 +290,8 @@ static void run_queue(struct event *event)
 	/* An interrupt may be late or spurious: after a reset, before DRIVER_OK, on a queue that wants none. */
 	if (vq->broken || !READ_ONCE(vq->vdev->driver_ok) || !q->callback)
 		return;
-	if (!virtq_has(q, VIRTIO_F_EVENT_IDX) || q->quiet ||
-	    q->polled) /* with it, the event is past: nothing will come until it comes round again */
+	/* With EVENT_IDX the event is past: nothing will come until it comes round again. */
+	if (!virtq_has(q, VIRTIO_F_EVENT_IDX) || q->quiet || q->polled)
 		virtq_irq_disable(vq);
 	q->active = true;
 	q->callback(vq);

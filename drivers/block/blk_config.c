@@ -81,8 +81,8 @@ int virtio_blk_read_limits(struct blk *blk, uint16_t queue_size)
 	struct virtio_device *vdev = blk->vdev;
 	struct block_limits *limits = &blk->block.limits;
 	uint32_t segments = virtio_blk_max_segments(blk);
-	uint32_t bytes = le32_to_cpu(
-		blk->config.size_max); /* 0 is no size: qemu-storage-daemon offers the feature and leaves it so */
+	/* 0 is no size: qemu-storage-daemon offers the feature and leaves it so. */
+	uint32_t bytes = le32_to_cpu(blk->config.size_max);
 
 	/* "Scatter-Gather Support": a request is no longer than its queue, and header and status take two of its places. */
 	segments = MIN(segments, queue_size - MIN(queue_size, 2u));

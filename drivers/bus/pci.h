@@ -46,7 +46,7 @@ struct pci_function {
 	char name[16];       /* "0000:00:04.0" */
 
 	/* From pci_open() on. */
-	uint16_t sized; /* which kinds of BARs: inside of the bus */
+	uint16_t sized; /* PCI_COMMAND_MEMORY, PCI_COMMAND_IO: BARs of which kind are. The bus's own */
 	uint16_t subsystem_vendor, subsystem;
 	uint8_t irq_line, irq_pin;          /* pin: 0 none, 1 INTA ... */
 	struct pci_bar bars[PCI_BAR_COUNT]; /* of a 64-bit BAR the second is NONE */
