@@ -111,8 +111,8 @@ struct crypto_request {
 	const void *aad; /* setup.aad_bytes; VERIFY: what was signed, its digest mostly, */
 	uint32_t signed_bytes;
 	void *dst;          /* CIPHER, AEAD (to encrypt: with room for the tag), AKCIPHER but VERIFY: */
-	uint32_t dst_bytes; /* there, what the key makes: QEMU misplaces results in more room */
-	void *result;       /* HASH, MAC, chains: setup.result_bytes */
+	uint32_t dst_bytes; /* there, what the key makes: QEMU misplaces results in more room; of RSA to encrypt and sign no less comes */
+	void *result; /* HASH, MAC, chains: setup.result_bytes */
 	/* Chains: the parts of the source that are ciphered and hashed. */
 	uint32_t cipher_start, cipher_bytes, hash_start, hash_bytes;
 

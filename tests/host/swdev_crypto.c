@@ -12,7 +12,7 @@
 enum { CIPHER, HASH, MAC, AEAD, AKCIPHER, SERVICES };
 enum { OK, ERR, BADMSG, NOTSUPP, INVSESS, NOSPC, KEY_REJECTED };
 enum { STATUS = 0, QUEUES = 4, SERVICES_AT = 8, MAX_KEY = 36, MAX_AUTH = 40, MAX_SIZE = 48 };
-enum { ECB = 2, CBC = 3, CTR = 4, XTS = 13, SHA_256 = 4, HMAC_SHA_256 = 4, GCM = 1, RSA = 1 };
+enum { ECB = 2, CBC = 3, CTR = 4, XTS = 13, SHA_256 = 4, HMAC_SHA_256 = 4, GCM = 1, RSA = 1, ECDSA = 2 };
 
 static const struct swdev_field fields[] = {
 	{.offset = 0, .width = 4, .count = 12, .feature = -1},
@@ -32,7 +32,7 @@ static void init(struct swdev *dev)
 	put32(dev->config + 20, 1 << SHA_256);
 	put32(dev->config + 24, 1 << HMAC_SHA_256);
 	put32(dev->config + 32, 1 << GCM);
-	put32(dev->config + 44, 1 << RSA);
+	put32(dev->config + 44, 1 << RSA | 1 << ECDSA);
 	put32(dev->config + MAX_KEY, 64);
 	put32(dev->config + MAX_AUTH, 80);
 	put64(dev->config + MAX_SIZE, SWDEV_CRYPTO_MAX_SIZE);

@@ -321,10 +321,17 @@ static void asymmetric(void **state)
 			                                 .src = IN,
 			                                 .src_bytes = 20,
 			                                 .dst = OUT,
-			                                 .dst_bytes = 256};
+			                                 .dst_bytes = 33};
 
+			setup.algorithm = CRYPTO_ECDSA;
+			setup.curve = CRYPTO_P256;
 			assert_int_equal(once(&setup, &request), 0);
 			assert_int_equal(request.written, 32); /* less than there is room for */
+			setup.algorithm = CRYPTO_RSA;
+			assert_int_equal(once(&setup, &request), -EIO); /* is none for RSA: it was cut off */
+			request.dst_bytes = 32;
+			assert_int_equal(once(&setup, &request), 0);
+			assert_int_equal(request.written, 32);
 			setup.private_key = false;
 			request = (struct crypto_request){.op = CRYPTO_VERIFY,
 			                                  .src = OUT,
@@ -338,7 +345,7 @@ static void asymmetric(void **state)
 			                                  .src = IN,
 			                                  .src_bytes = 33,
 			                                  .dst = OUT,
-			                                  .dst_bytes = 64};
+			                                  .dst_bytes = 33};
 			assert_int_equal(once(&setup, &request), 0);
 			assert_int_equal(request.written, 33);
 			assert_memory_not_equal(OUT, IN, 33);
