@@ -20,7 +20,7 @@
 #define LVT_DEADLINE (2u << 17)
 
 static struct rates rates;
-static bool can_measure;
+static bool can_measure, booted;
 static uint64_t tsc_hz;
 static uint64_t ns_per_tick;  /* 32 bits of fraction */
 static uint64_t ticks_per_ns; /* TICKS_SHIFT bits of fraction */
@@ -40,6 +40,12 @@ static void set_rate(uint64_t hz)
 
 void clock_init_cpu(void) { lapic_timer_setup(VECTOR_TIMER | (deadline_mode ? LVT_DEADLINE : 0)); }
 
+static void settle(void)
+{
+	rates_end();
+	set_rate(rates.tsc_hz);
+}
+
 /* False: it is too early, or the rate is being measured. */
 static bool find_rate(void)
 {
@@ -47,8 +53,10 @@ static bool find_rate(void)
 		return false;
 	can_measure = false;
 	rates_find(&rates, !deadline_mode);
-	/* The highest rate that it may be, so that time never goes back when it becomes known better. */
-	set_rate(rates.tsc_hz + (rates.error_ppm ? rates.tsc_hz * RATES_ERROR_MAX_PPM / 1000000 : 0));
+	if (booted)
+		settle();
+	else /* the highest rate that it may be, so that time never goes back when it becomes known better */
+		set_rate(rates.tsc_hz + (rates.error_ppm ? rates.tsc_hz * RATES_ERROR_MAX_PPM / 1000000 : 0));
 	clock_init_cpu();
 	return true;
 }
@@ -91,23 +99,26 @@ void clock_interrupt(void)
 		cpu->armed_ns = UINT64_MAX;
 }
 
-/* The rate is known when somebody first needs it: that is clock_refine(), if no log line and no device that is waited for comes before. */
+/* The rate is found when somebody first needs it: a log line, a wait for a device, a program that asks for the time. */
 void clock_init(void)
 {
 	deadline_mode = cpuid(1).ecx & BIT64(24);
+	rates_begin(&rates);
 	can_measure = true;
-	if (!rates_begin(&rates))
-		(void)find_rate();
 }
 
 void clock_refine(void)
 {
-	if (!find_rate())
+	booted = true;
+	if (log_is_off() && can_measure)
+		return;
+	if (!find_rate()) {
 		rates_refine(&rates);
-	rates_end(&rates);
-	set_rate(rates.tsc_hz);
+		settle();
+	}
 	if (log_is_off())
 		return;
+	rates_tell(&rates);
 
 	char timer[40] = "TSC deadline";
 

@@ -183,7 +183,7 @@ void fadt_write(const struct fadt_register *reg, uint32_t value); /* nothing whe
 
 /* clock.c */
 void clock_init(void);
-void clock_refine(void);   /* once the boot has taken its time */
+void clock_refine(void);   /* the boot is over: what is found from now on is final */
 void clock_init_cpu(void); /* this CPU's timer; the first one's is ready when its rate is known */
 void clock_interrupt(void);
 
@@ -195,11 +195,12 @@ struct rates {
 };
 #define RATES_ERROR_MAX_PPM 10000      /* worse is not believed */
 uint64_t rates_kvm_time(void);         /* kvm-clock's time, ns; 0: it is not offered */
-bool rates_begin(struct rates *rates); /* true: what nobody told is to be measured, from now on */
+void rates_begin(struct rates *rates); /* what nobody told is to be measured, from now on */
 /* What is not known yet. Until then the local APIC's timer is for nothing else. */
 void rates_find(struct rates *rates, bool want_lapic);
 void rates_refine(struct rates *rates); /* at a later time: what was measured before, once more */
-void rates_end(const struct rates *rates);
+void rates_end(void);
+void rates_tell(const struct rates *rates); /* in the log, what was amiss */
 
 /* reference.c: counters of known rate that a PC may have */
 struct reference {

@@ -226,11 +226,11 @@ static uint64_t measure_lapic(uint64_t tsc_hz)
 	return (uint64_t)(count - lapic_timer_current()) * tsc_hz / ticks;
 }
 
-bool rates_begin(struct rates *rates)
+void rates_begin(struct rates *rates)
 {
 	lapic_timer_start(UINT32_MAX);
-	return !rates_from_cpuid(rates) && !(under_hypervisor() && (rates_from_hypervisor(rates) || rates_from_kvm(rates))) &&
-	       next_reference();
+	if (!rates_from_cpuid(rates) && !(under_hypervisor() && (rates_from_hypervisor(rates) || rates_from_kvm(rates))))
+		(void)next_reference();
 }
 
 /* Over long pieces, with the first tick caught anew: it may be the one to blame, or too old. */
@@ -266,11 +266,15 @@ void rates_refine(struct rates *rates)
 	}
 }
 
-void rates_end(const struct rates *rates)
+void rates_end(void)
 {
 	if (reference)
 		reference->stop();
 	reference = NULL;
+}
+
+void rates_tell(const struct rates *rates)
+{
 	if (refused)
 		log_info("clock: %s is no good reference", refused);
 	if (rates->error_ppm == MHZ)

@@ -100,9 +100,11 @@ static bool ready(void)
 
 static bool wait_for(uint8_t bits)
 {
-	uint64_t start = clock_ns();
+	uint64_t start = 0;
 
 	for (unsigned reads = 0; (get(REG_LINE_STATUS) & bits) != bits; reads++) {
+		if (!reads)
+			start = clock_ns();
 		if (state == PORT_STUCK || clock_ns() - start > WAIT_NS || (clock_hz() == 0 && reads > WAIT_READS)) {
 			state = PORT_STUCK;
 			return false;

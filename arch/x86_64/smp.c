@@ -212,7 +212,7 @@ void smp_stop(void)
 {
 	uint64_t start;
 
-	if (__atomic_exchange_n(&stopping, true, __ATOMIC_ACQ_REL))
+	if (impl_cpu_count == 1 || __atomic_exchange_n(&stopping, true, __ATOMIC_ACQ_REL))
 		return;
 	for (unsigned i = 0; i < impl_cpu_count; i++) {
 		if (cpus[i] != this_cpu() && get_state(cpus[i]) == CPU_RUNS)
