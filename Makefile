@@ -408,9 +408,9 @@ GCOVR = -r . --object-directory $(BUILD)/host/coverage --exclude-unreachable-bra
 
 # ---- bench: tests/bench ----
 .PHONY: bench
-bench: $(B)/vireo.elf need-run ## Vireo and Linux side by side, and docs/benchmarks.md: [RUNS=7] [BENCH="boot blk tx rx ..."] [QEMU=...]
+bench: $(B)/vireo.stripped.elf need-run ## Vireo and Linux side by side, and docs/benchmarks.md: [RUNS=7] [BENCH="boot blk tx rx ..."] [QEMU=...]
 	$(call need,measure,gcc libc6-dev linux-libc-dev python3 lz4 gnuplot-nox fio linux-perf)
-	@IMAGE=$(abspath $(B)/vireo.elf) BENCH_DIR=$(BUILD)/bench RUNS='$(RUNS)' BENCH='$(BENCH)' /usr/bin/python3 tests/bench/bench.py
+	@IMAGE=$(abspath $(B)/vireo.stripped.elf) BENCH_DIR=$(BUILD)/bench RUNS='$(RUNS)' BENCH='$(BENCH)' /usr/bin/python3 tests/bench/bench.py
 bench: export ACCEL := $(ACCEL)
 
 T ?= 60

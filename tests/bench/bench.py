@@ -30,7 +30,7 @@ class Bench:
         self.boot_runs = int(os.environ.get("BOOT_RUNS") or min(20, 3 * self.runs))
         self.directory = pathlib.Path(os.environ.get("BENCH_DIR") or "build/bench").resolve()
         self.docs = pathlib.Path(os.environ.get("DOCS") or "docs").resolve()
-        self.image = pathlib.Path(os.environ.get("IMAGE") or "build/x86_64/vireo.elf").resolve()
+        self.image = pathlib.Path(os.environ.get("IMAGE") or "build/x86_64/vireo.stripped.elf").resolve()
         self.results, self.failures, self.loads, self.commands = {}, [], [], {}
 
     # ---- what parts use ----

@@ -253,10 +253,7 @@ def boot(bench):
 
     def once(name, guest, command, words, marker):
         try:
-            result = machine.run(guest, command, words, marker=marker)
-            if guest is bench.vireo and result.bench()["devices"] != 2:
-                raise Failed(f"on {name} Vireo found {result.bench()['devices']} devices, not 2")
-            times.setdefault((name, guest.name), []).append(result.seconds * 1000)
+            times.setdefault((name, guest.name), []).append(machine.run(guest, command, words, marker=marker).seconds * 1000)
         except Failed as error:
             bench.failed(str(error))
 
@@ -264,7 +261,7 @@ def boot(bench):
         for name, bus in BOOTS:
             command = boot_command(name, bus)
             once(name, bench.onechar, command, "", "1")
-            once(name, bench.vireo, command, "bench.name=boot", '"name":"boot"')
+            once(name, bench.vireo, command, "bench.name=ready", '"name":"ready","devices":2,"errors":0}')
             # A general kernel takes a second or two: fewer of those. On a microvm it needs ACPI.
             if number < bench.runs and name in ("q35", "microvm-acpi"):
                 once(name, bench.linux, command, "load=boot", '"name":"boot"')
@@ -279,7 +276,7 @@ def boot_command(name, bus):
 
 def translated(bench, command):
     """The blocks and the guest instructions that QEMU translates, more than for one character."""
-    logs = [machine.run(guest, command, words, log="in_asm").counted for guest, words in ((bench.onechar, ""), (bench.vireo, "bench.name=boot"))]
+    logs = [machine.run(guest, command, words, log="in_asm").counted for guest, words in ((bench.onechar, ""), (bench.vireo, "bench.name=ready"))]
     return [len(re.findall(what, logs[1], re.MULTILINE)) - len(re.findall(what, logs[0], re.MULTILINE)) for what in ("^IN:", "^0x")]
 
 
@@ -332,7 +329,7 @@ def profile(bench):
                 rows.append({"row": row, **shares(data.name)})
             except (Failed, RuntimeError) as error:
                 bench.failed(f"profile of {row}: {error}")
-    for guest, words in ((bench.onechar, ""), (bench.vireo, "bench.name=boot")):
+    for guest, words in ((bench.onechar, ""), (bench.vireo, "bench.name=ready")):
         rows.append(profile_boot(guest, words))
     bench.results["profile"] = rows
 
