@@ -184,6 +184,15 @@ int virtio_request_wait(struct virtio_requestq *queue, struct virtio_request *re
 	return !hopeless(queue) && loop_wait(&request->over, VIRTIO_TAKE_DOWN_NS) ? request->status : -ETIMEDOUT;
 }
 
+bool virtio_start_wait(struct virtio_device *vdev, const bool *over)
+{
+	uint64_t until_ns = clock_ns() + VIRTIO_START_NS;
+
+	while (!READ_ONCE(*over) && !vdev->broken && clock_ns() < until_ns)
+		loop_turn(true, until_ns);
+	return loop_wait(over, 0);
+}
+
 bool virtio_requestq_poll(struct virtio_requestq *queue, const bool *over, uint64_t timeout_ns)
 {
 	uint64_t until_ns = clock_ns() + timeout_ns;

@@ -62,6 +62,10 @@ void virtio_request_cancel(struct virtio_requestq *queue, struct virtio_request 
 #define VIRTIO_START_NS UINT64_C(5000000000)     /* the same in start(), for which all other devices wait */
 #define VIRTIO_TAKE_DOWN_NS UINT64_C(5000000000) /* longer than the bounded reset that follows virtio_device_broken() */
 
+/* In start(): wait until *over, VIRTIO_START_NS at most, and no longer for a device that has broken: it is not recovered before start() is
+ * over. Gives *over. */
+[[nodiscard]] bool virtio_start_wait(struct virtio_device *vdev, const bool *over);
+
 /* Serve the queue until *over, without turns of the loop: for one who is asked in the middle of another's work. Gives *over. */
 bool virtio_requestq_poll(struct virtio_requestq *queue, const bool *over, uint64_t timeout_ns);
 

@@ -260,7 +260,8 @@ int scsi_command_call(struct scsi_command *command, void *data, uint32_t length)
 
 	if (!command->sent)
 		scsi_command_send(command, &buf, data ? 1 : 0, false);
-	if (!loop_wait(&command->over, scsi->vdev->state == VIRTIO_NEW ? VIRTIO_ANSWER_NS : LOOP_FOREVER))
+	if (!(scsi->vdev->state == VIRTIO_NEW ? virtio_start_wait(scsi->vdev, &command->over)
+	                                      : loop_wait(&command->over, LOOP_FOREVER)))
 		return -ETIMEDOUT; /* stop() ends it */
 	status = scsi->gone || !scsi->running || scsi->starts != starts ? -ECANCELED : command->status;
 	scsi_command_put(command);

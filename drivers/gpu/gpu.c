@@ -184,7 +184,7 @@ static int start(struct virtio_device *vdev)
 		return error;
 	forget(gpu);
 	gpu_pump(gpu);
-	if (!loop_wait(&gpu->settled, VIRTIO_START_NS))
+	if (!virtio_start_wait(vdev, &gpu->settled))
 		return virtio_refuse(vdev, -ETIMEDOUT, "its displays do not come up");
 	for (uint32_t i = 0; i < gpu->count; i++)
 		framebuffer_register(&gpu->displays[i].framebuffer);

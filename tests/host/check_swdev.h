@@ -4,6 +4,9 @@
 #ifndef CHECK_SWDEV_H
 #define CHECK_SWDEV_H
 
+#include <arch/clock.h>
+#include <base/event.h>
+#include <base/util.h>
 #include <virtio/virtio.h>
 
 #include "check.h"
@@ -35,6 +38,28 @@ static inline void pull_out(struct swdev *dev)
 	if (dev->violations)
 		fail_msg("%s", dev->first_violation);
 	assert_int_equal(swdev_unplug(dev), 0);
+}
+
+struct check_break {
+	struct timer timer;
+	struct swdev *dev;
+};
+
+static inline void check_break_now(struct timer *timer)
+{
+	swdev_needs_reset(container_of(timer, struct check_break, timer)->dev);
+}
+
+/* It answers nothing from the start, and soon breaks: it is refused then, not when all patience is at its end. */
+static inline void plug_breaking(struct swdev *dev)
+{
+	uint64_t start = clock_ns();
+	struct check_break soon = {.dev = dev};
+
+	dev->dead = true;
+	timer_start(&soon.timer, start + 1000000, check_break_now);
+	assert_int_not_equal(swdev_plug(dev, &swdev_direct), 0);
+	assert_in_range(clock_ns() - start, 1000000, 10000000);
 }
 
 #endif

@@ -272,6 +272,11 @@ static void refusals(void **state)
 		assert_int_equal(swdev_plug(dev, &swdev_direct), -EINVAL);
 		assert_int_equal(swdev_unplug(dev), 0);
 	}
+
+	struct swdev *dev = swdev_new(&swdev_gpu);
+
+	plug_breaking(dev);
+	assert_int_equal(swdev_unplug(dev), 0);
 }
 
 static void text(void **state)

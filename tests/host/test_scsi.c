@@ -368,6 +368,12 @@ static void silence(void **state)
 		assert_null(leaving);
 		assert_int_equal(page_count_free(), free_pages);
 	}
+
+	struct swdev *dev = make();
+
+	swdev_scsi_add(dev, 1, 0, 100, 512);
+	plug_breaking(dev);
+	unplug(dev);
 }
 
 int main(void)
