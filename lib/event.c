@@ -17,8 +17,8 @@
  * that sleeps, or is about to, is sent an interrupt. The model is lib/model/post.pml.
  *
  * Sleep loses no wake-up: the pending queue is looked at with interrupts masked, and cpu_idle() unmasks and sleeps in one step. The
- * clock's interrupt is armed only there, and only when none that comes earlier is armed: arming is an exit to the hypervisor. The clock
- * is read before a sleep, or else behind a turn's events, not both: it takes longer than the turn's own work.
+ * clock's interrupt is armed only there, and only when none that comes earlier is armed: arming is an exit to the hypervisor. While one
+ * is armed no timer is due, and the clock need not be read; nor is it behind the events of a turn that has slept.
  */
 #include <base/event.h>
 
@@ -46,7 +46,6 @@ struct loop {
 	struct frame *frames; /* innermost first */
 	struct poller *pollers;
 	struct timer *timers; /* earliest first */
-	uint64_t armed_ns;    /* what the clock was armed with last */
 
 	/* Other CPUs', too; atomic. */
 	struct event *posts __attribute__((aligned(64))); /* latest first */
@@ -326,15 +325,10 @@ static bool sleep_until_work(struct loop *loop, uint64_t deadline_ns)
 	for (; !work_waits(loop); slept = true) {
 		uint64_t wake_ns = loop->timers ? MIN(deadline_ns, loop->timers->deadline_ns) : deadline_ns;
 
-		if (wake_ns != LOOP_FOREVER) {
-			uint64_t now = clock_ns();
-
-			if (now >= wake_ns)
+		if (wake_ns < clock_armed()) {
+			if (clock_ns() >= wake_ns)
 				return false;
-			if (wake_ns < loop->armed_ns || loop->armed_ns <= now) {
-				loop->armed_ns = wake_ns;
-				clock_arm(wake_ns);
-			}
+			clock_arm(wake_ns);
 		}
 		/* Ordered before the look at `posts`: who posts after that look sees it and sends an interrupt. */
 		(void)__atomic_exchange_n(&loop->sleeping, true, __ATOMIC_SEQ_CST);

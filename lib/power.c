@@ -1,8 +1,8 @@
 /*
  * The power button of the machine ends the program, as exit(0) does.
  *
- * Nobody waits for it at boot: a little later the loop looks for one, in the fixed hardware, or behind a Generic Event Device, which takes the
- * interpreter of ACPI's tables.
+ * Nobody waits for it at boot: in its first turn the loop looks for one in the fixed hardware; for one behind a Generic Event Device a little
+ * later.
  */
 #include <base/power.h>
 
@@ -34,27 +34,27 @@ static void on_event(struct event *marked)
 		pressed();
 }
 
-static void listen(struct timer *due)
+/* Takes the interpreter of ACPI's tables. */
+static void look_for_device(struct timer *due)
 {
 	(void)due;
-	event_init(&event, on_event);
-	if (arch_power_attach(&event)) {
-		log_debug("power button: fixed hardware");
-	} else if (acpi_mentions(EVENT_DEVICE) && aml_start()) {
+	if (aml_start()) {
 		aml_listen(pressed);
 		log_debug("power button: event device");
 	}
 }
 
-static void later(struct event *marked)
+static void listen(struct event *marked)
 {
-	(void)marked;
-	timer_start(&timer, clock_ns() + LATER_NS, listen);
+	event_init(marked, on_event);
+	if (arch_power_attach(marked))
+		log_debug("power button: fixed hardware");
+	else if (acpi_mentions(EVENT_DEVICE))
+		timer_start(&timer, clock_ns() + LATER_NS, look_for_device);
 }
 
-/* A program that never waits needs no clock for this. */
 void power_init(void)
 {
-	event_init(&event, later);
+	event_init(&event, listen);
 	event_mark(&event);
 }

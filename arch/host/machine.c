@@ -119,6 +119,8 @@ uint64_t clock_hz(void) { return 1000000000; }
 
 void clock_arm(uint64_t deadline_ns) { here->armed_ns = deadline_ns; }
 
+uint64_t clock_armed(void) { return here->armed_ns; }
+
 void host_clock_set(uint64_t ns)
 {
 	clock_is_fake = true;

@@ -61,7 +61,8 @@ struct cpu {
 	struct tss tss;
 	struct irq *sources[VECTOR_LAST + 1 - VECTOR_FIRST]; /* irq.c: by vector, the first of its sources */
 };
-_Static_assert(offsetof(struct cpu, index) == IMPL_CPU_INDEX && offsetof(struct cpu, tsc_offset) == IMPL_CPU_TSC_OFFSET,
+_Static_assert(offsetof(struct cpu, index) == IMPL_CPU_INDEX && offsetof(struct cpu, tsc_offset) == IMPL_CPU_TSC_OFFSET &&
+                       offsetof(struct cpu, armed_ns) == IMPL_CPU_ARMED_NS,
                "<impl/cpu.h>");
 _Static_assert(offsetof(struct cpu, apic_id) == CPU_APIC_ID && offsetof(struct cpu, entry_stack) == CPU_ENTRY_STACK &&
                        CPU_MAX == CPU_LIMIT,

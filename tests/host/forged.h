@@ -28,6 +28,7 @@ void forged_wrmsr(uint32_t msr, uint64_t value);
 /* <impl/cpu.h> is the host's, and has no part of this. */
 #define IMPL_CPU_INDEX offsetof(struct cpu, index)
 #define IMPL_CPU_TSC_OFFSET offsetof(struct cpu, tsc_offset)
+#define IMPL_CPU_ARMED_NS offsetof(struct cpu, armed_ns)
 #include "../../arch/x86_64/local.h"
 
 #endif

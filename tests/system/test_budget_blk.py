@@ -25,7 +25,7 @@ def run(make_vm, words, trace=(), **device):
     ("bench.qd=32", False, 250),
     ("bench.qd=32", True, 250),
     ("bench.qd=1", False, 900),
-    ("bench.qd=1", True, 915),
+    ("bench.qd=1", True, 900),
 ])
 def test_instructions(make_vm, words, packed, budget):
     figures = []

@@ -2,6 +2,7 @@
  * Time. The counter is monotonic, the same on all CPUs, and its rate was measured or told at boot.
  *
  *   uint64_t clock_ticks(void);    the raw counter (x86: TSC), cheap; in <impl/clock.h>
+ *   uint64_t clock_armed(void);    what clock_arm() was given, until it has come; UINT64_MAX: nothing. Interrupts are masked; there, too
  */
 #ifndef ARCH_CLOCK_H
 #define ARCH_CLOCK_H

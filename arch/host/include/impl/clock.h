@@ -4,5 +4,6 @@
 #include <stdint.h>
 
 uint64_t clock_ticks(void); /* nanoseconds */
+uint64_t clock_armed(void);
 
 #endif

@@ -17,4 +17,12 @@ static inline uint64_t clock_ticks(void)
 	return ticks + offset;
 }
 
+static inline uint64_t clock_armed(void)
+{
+	uint64_t deadline_ns;
+
+	__asm__ volatile("movq " IMPL_GS(IMPL_CPU_ARMED_NS) ", %0" : "=r"(deadline_ns));
+	return deadline_ns;
+}
+
 #endif

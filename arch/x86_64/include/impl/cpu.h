@@ -4,6 +4,7 @@
 
 #define IMPL_CPU_INDEX 8
 #define IMPL_CPU_TSC_OFFSET 16
+#define IMPL_CPU_ARMED_NS 56
 
 #define IMPL_RFLAGS_IF 0x200ul
 
